@@ -1,0 +1,42 @@
+# `make demo` and `make test` need nothing but Python 3.11 or 3.12: what they need, they set up in .venv.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: setup demo test check lint types arrows clean lock
+
+setup: $(READY)
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip setuptools wheel
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $(READY)
+
+demo: setup
+	$(BIN)/python -m demo
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+
+types: setup
+	$(BIN)/mypy
+
+arrows: setup
+	$(BIN)/python -m pytest tests/test_architecture.py
+
+check: lint types test
+
+# Resolves pyproject.toml's extras again; needs uv. The lock holds names and versions only.
+lock:
+	uv pip compile pyproject.toml --all-extras --python-version 3.11 --no-annotate --no-header --no-emit-index-url \
+	  --output-file requirements.lock --quiet
+
+clean:
+	rm -rf $(VENV) .slipway mlruns mlflow.db mlartifacts

@@ -1,0 +1,1 @@
+"""What travels to AWS: numpy, onnxruntime, the standard library, and nothing else of ours."""

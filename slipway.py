@@ -1,0 +1,81 @@
+"""The `slipway` command: one door to train/, registry/ and serving/, importing each only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+# name -> (module:attribute, what it does); the help page is printed from this table alone, so that it costs no import.
+COMMANDS = {
+    "train": ("train.commands:train", "Train a model and register a candidate version."),
+    "check": ("registry.commands:check", "Run the gates on a version and record the evidence."),
+    "approve": ("registry.commands:approve", "Approve a version's bytes for Production."),
+    "promote": ("registry.commands:promote", "Move a version to a stage, if its gates and approvals allow."),
+    "history": ("registry.commands:history", "Show who did what to a model, and when."),
+    "plan": ("serving.commands:plan", "Show what a deploy would change, and change nothing."),
+    "deploy": ("serving.commands:deploy", "Take the approved version into service."),
+    "invoke": ("serving.commands:invoke", "Ask the version in service for an answer."),
+    "local": ("serving.local.commands:local", "Run a local AWS, or a command against one."),
+}
+
+
+class LazyGroup(click.Group):
+    """A click group that knows its commands' names and imports one only when it runs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Which commands are there? In the order of a model's way, not of the alphabet."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Which command has this name?"""
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name][0].split(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table of commands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+EPILOG = """\b
+Example:
+  slipway train images
+  slipway check images/1
+  slipway approve images/1 --comment "recall is good on every digit"
+  slipway promote images/1 --to Production
+  slipway deploy images --target lambda
+"""
+
+
+@click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="slipway")
+def cli() -> None:
+    """Takes the MLflow version that a person approved to AWS, and proves that it is what serves."""
+
+
+def main() -> None:
+    """Run the command, turning every error that we raise into one line on stderr and its exit code."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's C++ log lines say nothing to our users
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except Exception as error:
+        exit_code = getattr(error, "exit_code", None)
+        if exit_code is None:
+            raise
+        click.echo(f"{click.style('error:', fg='red')} {error}", err=True)
+        sys.exit(exit_code)
+
+
+if __name__ == "__main__":
+    main()
