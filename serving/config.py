@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -47,7 +47,7 @@ class Settings(_Section):
 
     prefix: str = Field("slipway", pattern=r"^[a-z][a-z0-9-]{0,19}$")
     bucket: str | None = None
-    lambda_: LambdaSettings = Field(default_factory=LambdaSettings, alias="lambda")
+    lambda_: LambdaSettings = Field(default=LambdaSettings(), alias="lambda")
 
 
 def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -96,8 +96,3 @@ def _first_fault(error: ValidationError) -> str:
     known = LambdaSettings.model_fields if fault["loc"][0] == "lambda" else {"prefix": 0, "bucket": 0, "lambda": 0}
     near = get_close_matches(str(fault["loc"][-1]), list(known), n=1, cutoff=0)
     return f"unknown key {where}; the nearest is {near[0]}"
-
-
-def offered_by_aws() -> tuple[str, ...]:
-    """Which runtimes may slipway.yaml name?"""
-    return get_args(Runtime)

@@ -1,0 +1,96 @@
+"""The commands of serving: thin, so that what they do can be called from Python as well."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO
+
+import click
+
+TARGETS = click.Choice(["lambda"])
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for a machine.")
+TARGET = click.option("--target", type=TARGETS, default="lambda", show_default=True, help="Where it shall serve.")
+CONFIG = click.option("--config", type=click.Path(dir_okay=False, path_type=Path),
+                      help="A slipway.yaml; without it ./slipway.yaml when there is one.")
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+@click.command(epilog="Example: slipway plan images --target lambda")
+@click.argument("model")
+@TARGET
+@CONFIG
+@JSON
+def plan(model: str, target: str, config: Path | None, as_json: bool) -> None:
+    """Show what a deploy of MODEL would change, and change nothing."""
+    from . import config as configuration
+    from .aws import Aws
+    from .deploy import prepare
+
+    del target  # one so far
+    with tempfile.TemporaryDirectory(prefix="slipway-") as scratch:
+        prepared = prepare(model, Path(scratch), Aws(), configuration.load(config), say=_say)
+    if as_json:
+        click.echo(json.dumps({"plan": prepared.plan.title, "steps": [str(s) for s in prepared.plan.steps]}))
+        return
+    click.echo(prepared.plan.title)
+    click.echo("\n".join(prepared.plan.lines()) or "     nothing to do: it is in service already")
+
+
+@click.command(epilog="Example: slipway deploy images --target lambda")
+@click.argument("model")
+@TARGET
+@CONFIG
+@JSON
+def deploy(model: str, target: str, config: Path | None, as_json: bool) -> None:
+    """Take the approved version of MODEL into service.
+
+    Pulls the version in Production, refuses it unless every file is the one that was approved, converts it to ONNX,
+    compares its answers with the native model's, uploads it and publishes it; then asks it its golden requests, and
+    only then lets the alias name it.
+    """
+    from . import config as configuration
+    from .aws import Aws
+    from .deploy import deploy as run
+    from .deploy import prepare
+
+    del target  # one so far
+    aws, settings = Aws(), configuration.load(config)
+    with tempfile.TemporaryDirectory(prefix="slipway-") as scratch:
+        prepared = prepare(model, Path(scratch), aws, settings, say=_say)
+        made = run(prepared, aws, settings, report=lambda step, seconds: _say(f"{step}  {seconds:.1f} s"))
+    if as_json:
+        click.echo(json.dumps(asdict(made)))
+        return
+    done = f"{made.steps} steps" if made.steps else "nothing to do"
+    click.echo(f"{made.model}/{made.version} is in service as {made.function}:{made.alias}, "
+               f"Lambda version {made.published} ({done})")
+    click.echo(f"digest {made.digest}")
+
+
+@click.command(epilog="""\b
+Example:
+  slipway invoke images --file digits.json
+  echo '{"instances": [[0.1, 0.2]]}' | slipway invoke iris --file -""")
+@click.argument("model")
+@click.option("--file", "body", type=click.File("rb"), required=True,
+              help='JSON such as {"instances": [...]}; - reads standard input.')
+@TARGET
+@CONFIG
+def invoke(model: str, body: IO[bytes], target: str, config: Path | None) -> None:
+    """Ask the version of MODEL in service for an answer, through boto3."""
+    from . import config as configuration
+    from .aws import Aws
+    from .errors import Refused
+    from .targets import lambda_
+
+    del target  # one so far
+    answer = json.loads(lambda_.invoke(Aws(), configuration.load(config), model, body.read()))
+    if "error" in answer:
+        raise Refused(f"{model} refused the request ({answer.get('status')}): {answer['error']}")
+    click.echo(json.dumps(answer))

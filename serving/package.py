@@ -1,0 +1,154 @@
+"""What Lambda is given: one small zip per release, and one layer of dependencies that releases share."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from .bundle import Bundle
+from .errors import ServingError
+
+RUNTIME = Path(__file__).parent / "runtime"
+REQUIREMENTS = RUNTIME / "requirements.txt"
+HANDLER = "serving.runtime.lambda_handler.handler"
+
+# Amazon Linux 2023 has glibc 2.34 (AWS Lambda runtimes page, read 2026-11), so wheels up to manylinux_2_34 load;
+# onnxruntime and numpy publish 2_27/2_28.
+PLATFORMS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014")
+
+# Raise when the rules below change what a layer holds: it is part of the layer's identity.
+LAYER_RULES = 1
+# Never imported when serving. numpy's tests stay: numpy.testing imports from them.
+UNUSED = (
+    "bin", "numpy/f2py", "numpy/_pyinstaller", "onnxruntime/backend", "onnxruntime/datasets",
+    "onnxruntime/quantization", "onnxruntime/tools", "onnxruntime/transformers",
+)
+# onnxruntime's Python module has the library built in; this second copy is for C programs.
+UNUSED_FILES = ("onnxruntime/capi/libonnxruntime.so*", "**/*.pyi", "numpy/**/*.a", "numpy/**/*.h")
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSpec:
+    """Which dependencies, for which Python and which machine?
+
+    Attributes:
+        runtime: Lambda's name of the Python, such as ``python3.12``.
+        architecture: ``x86_64`` or ``arm64``.
+        identity: SHA-256 over everything that decides the layer's content, so that one that is already published
+            is found without building it again.
+    """
+
+    runtime: str
+    architecture: str
+    identity: str
+
+    @property
+    def python(self) -> str:
+        """Which Python version is that? Such as ``3.12``."""
+        return self.runtime.removeprefix("python")
+
+
+def layer_spec(runtime: str, architecture: str) -> LayerSpec:
+    """Which layer does this runtime need?"""
+    text = REQUIREMENTS.read_text(encoding="utf-8")
+    decisive = "\n".join([text, runtime, architecture, *PLATFORMS, str(LAYER_RULES), *UNUSED, *UNUSED_FILES])
+    return LayerSpec(runtime, architecture, hashlib.sha256(decisive.encode()).hexdigest())
+
+
+def build_layer(spec: LayerSpec, cache: Path | None = None) -> Path:
+    """Where is the zip of this layer? Built once for each identity and kept.
+
+    Raises:
+        ServingError: pip found no wheels for that platform.
+    """
+    cache = cache or Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "slipway" / "layers"
+    built = cache / f"{spec.identity}.zip"
+    if built.is_file():
+        return built
+    cache.mkdir(parents=True, exist_ok=True)
+    scratch = cache / f".{spec.identity}.{os.getpid()}"
+    try:
+        _install(spec, scratch / "python")
+        _trim(scratch / "python")
+        _compile(scratch, spec)
+        write_zip(scratch, scratch.with_suffix(".zip"))
+        scratch.with_suffix(".zip").replace(built)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.with_suffix(".zip").unlink(missing_ok=True)
+    return built
+
+
+def build_release(bundle: Bundle, into: Path) -> Path:
+    """Where is the zip of this release: our runtime and the bundle, a few dozen kilobytes beside the model?"""
+    root = into / "function"
+    shutil.copytree(RUNTIME, root / "serving" / "runtime", ignore=shutil.ignore_patterns("__pycache__", "*.txt"))
+    (root / "serving" / "__init__.py").write_text("", encoding="utf-8")
+    shutil.copytree(bundle.folder, root / "bundle")
+    return write_zip(root, into / "function.zip")
+
+
+def write_zip(root: Path, target: Path) -> Path:
+    """Pack a folder so that equal files give equal bytes: sorted, dated 1980, with fixed modes."""
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+        for path in sorted(p for p in root.rglob("*") if p.is_file()):
+            entry = zipfile.ZipInfo(path.relative_to(root).as_posix(), (1980, 1, 1, 0, 0, 0))
+            entry.external_attr = (0o755 if ".so" in path.name else 0o644) << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            with path.open("rb") as source, archive.open(entry, "w") as sink:
+                shutil.copyfileobj(source, sink, 1 << 20)
+    return target
+
+
+def digest(path: Path) -> str:
+    """What is the SHA-256 of this file, in hexadecimal?"""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _install(spec: LayerSpec, into: Path) -> None:
+    machine = {"x86_64": "x86_64", "arm64": "aarch64"}[spec.architecture]
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile",
+               "--no-deps", "--only-binary=:all:", "--implementation=cp", f"--python-version={spec.python}",
+               f"--target={into}", *(f"--platform={p}_{machine}" for p in PLATFORMS), f"--requirement={REQUIREMENTS}"]
+    done = subprocess.run(command, capture_output=True, text=True)  # noqa: S603 - our own arguments, no shell
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+        raise ServingError(f"no layer for {spec.runtime} on {spec.architecture}: "
+                           f"{lines[-1] if lines else 'pip failed'}. Next: see that pip reaches its package index")
+
+
+def _trim(folder: Path) -> None:
+    for name in UNUSED:
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for pattern in UNUSED_FILES:
+        for path in sorted(folder.glob(pattern)):
+            path.unlink()
+    for path in folder.rglob("direct_url.json"):
+        path.unlink()
+
+
+def _compile(folder: Path, spec: LayerSpec) -> None:
+    # /var/task and /opt are read-only on Lambda: without .pyc each cold start compiles numpy again. Only the same
+    # Python can write them; unchecked-hash ones hold no time stamp.
+    interpreter = _interpreter(spec.python)
+    if interpreter is None:
+        return
+    subprocess.run(  # noqa: S603 - our own arguments, no shell
+        [interpreter, "-m", "compileall", "-q", "-s", str(folder), "-p", "/opt", "--invalidation-mode",
+         "unchecked-hash", str(folder)], check=False, capture_output=True)
+
+
+def _interpreter(python: str) -> str | None:
+    if python == f"{sys.version_info.major}.{sys.version_info.minor}":
+        return sys.executable
+    found = shutil.which(f"python{python}")
+    if found and subprocess.run([found, "--version"], capture_output=True).returncode == 0:  # noqa: S603 - as above
+        return found
+    return None

@@ -1,0 +1,146 @@
+"""What a deployment will do, as plain data: the plan printed is the plan run. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """Put a file in S3 under a key that is still free."""
+
+    bucket: str
+    key: str
+    path: Path
+    sha256: str
+    size: int
+
+    def __str__(self) -> str:
+        return f"upload      s3://{self.bucket}/{self.key} ({_size(self.size)})"
+
+
+@dataclass(frozen=True, slots=True)
+class PublishLayer:
+    """Publish the dependency layer from S3."""
+
+    name: str
+    bucket: str
+    key: str
+    runtime: str
+    architecture: str
+    description: str
+
+    def __str__(self) -> str:
+        return f"publish     layer {self.name} for {self.runtime} on {self.architecture}"
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionSpec:
+    """How shall the function be? ``layer`` is None while it is still to be published."""
+
+    name: str
+    description: str
+    code_sha256: str
+    runtime: str
+    architecture: str
+    handler: str
+    memory: int
+    timeout: int
+    role: str
+    layer: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CreateFunction:
+    """Make the function."""
+
+    spec: FunctionSpec
+    bucket: str
+    key: str
+
+    def __str__(self) -> str:
+        spec = self.spec
+        return f"create      function {spec.name} ({spec.memory} MB, {spec.timeout} s, {spec.runtime})"
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateCode:
+    """Give the function this release's code; the versions already published stay as they are."""
+
+    spec: FunctionSpec
+    bucket: str
+    key: str
+
+    def __str__(self) -> str:
+        return f"update      code of {self.spec.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateConfiguration:
+    """Give the function this configuration; the versions already published stay as they are."""
+
+    spec: FunctionSpec
+
+    def __str__(self) -> str:
+        spec = self.spec
+        return f"configure   {spec.name} ({spec.memory} MB, {spec.timeout} s, {spec.runtime})"
+
+
+@dataclass(frozen=True, slots=True)
+class PublishVersion:
+    """Publish the function's code and configuration as a version that never changes again."""
+
+    function: str
+    code_sha256: str
+    description: str
+
+    def __str__(self) -> str:
+        return f"publish     version of {self.function}: {self.description[:40]}"
+
+
+@dataclass(frozen=True, slots=True)
+class AskGolden:
+    """Ask the new version its golden requests before anybody else reaches it."""
+
+    function: str
+    version: str | None
+
+    def __str__(self) -> str:
+        return f"ask         golden requests of {self.function}:{self.version or '(the new version)'}"
+
+
+@dataclass(frozen=True, slots=True)
+class PointAlias:
+    """Let the alias name the new version. ``was`` is where it pointed, None when it is new: the way back."""
+
+    function: str
+    alias: str
+    version: str | None
+    was: str | None
+
+    def __str__(self) -> str:
+        return f"point       {self.function}:{self.alias} at {self.version or 'it'} (was {self.was or 'nowhere'})"
+
+
+Step = (Upload | PublishLayer | CreateFunction | UpdateCode | UpdateConfiguration | PublishVersion | AskGolden
+        | PointAlias)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Which steps lead from what is there to what is wanted? Falsy when nothing is left to do."""
+
+    title: str
+    steps: tuple[Step, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.steps)
+
+    def lines(self) -> list[str]:
+        """How is it printed, one line for each step?"""
+        return [f"{number:3}. {step}" for number, step in enumerate(self.steps, start=1)]
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"

@@ -1,0 +1,1 @@
+"""Where a bundle can be served: one module for each kind of place."""
