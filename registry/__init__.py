@@ -1,0 +1,81 @@
+"""From a registered version to a release: gates, approvals, stages and the ledger that remembers them.
+
+Nothing here is imported before it is used: the words are light, the doors need MLflow.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from registry.errors import (
+        LedgerBroken,
+        PolicyInvalid,
+        PromotionRefused,
+        RegistryError,
+        RegistryMisconfigured,
+        RegistryUnreachable,
+        ReleaseMissing,
+        ReleaseTampered,
+        VersionMissing,
+    )
+    from registry.mlflow_store import Connection, connect, download, register_candidate, release
+    from registry.words import (
+        Actor,
+        Approval,
+        Decision,
+        Evidence,
+        FileDigest,
+        ModelVersion,
+        Outcome,
+        Release,
+        Stage,
+        Verdict,
+    )
+
+_HOME = {
+    "registry.errors": (
+        "LedgerBroken", "PolicyInvalid", "PromotionRefused", "RegistryError", "RegistryMisconfigured",
+        "RegistryUnreachable", "ReleaseMissing", "ReleaseTampered", "VersionMissing",
+    ),
+    "registry.mlflow_store": ("Connection", "connect", "download", "register_candidate", "release"),
+    "registry.words": (
+        "Actor", "Approval", "Decision", "Evidence", "FileDigest", "ModelVersion", "Outcome", "Release", "Stage",
+        "Verdict",
+    ),
+}  # fmt: skip
+
+__all__ = [
+    "Actor",
+    "Approval",
+    "Connection",
+    "Decision",
+    "Evidence",
+    "FileDigest",
+    "LedgerBroken",
+    "ModelVersion",
+    "Outcome",
+    "PolicyInvalid",
+    "PromotionRefused",
+    "RegistryError",
+    "RegistryMisconfigured",
+    "RegistryUnreachable",
+    "Release",
+    "ReleaseMissing",
+    "ReleaseTampered",
+    "Stage",
+    "Verdict",
+    "VersionMissing",
+    "connect",
+    "download",
+    "register_candidate",
+    "release",
+]
+
+
+def __getattr__(name: str) -> object:
+    for module, names in _HOME.items():
+        if name in names:
+            return getattr(import_module(module), name)
+    raise AttributeError(f"module 'registry' has no attribute {name!r}")

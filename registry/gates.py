@@ -1,0 +1,112 @@
+"""What do the numbers say? Each gate turns measurements and its rule into a verdict. No I/O happens here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from registry.words import Measure, Outcome, Paired, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class NotWorse:
+    """How much worse than the champion a candidate may be: `margin` in points of accuracy, `significance` of a drop."""
+
+    margin: float
+    significance: float
+
+
+@dataclass(frozen=True, slots=True)
+class GateRules:
+    """Which gates apply: floors and ceilings by measure, and the comparison with the champion."""
+
+    floors: Mapping[str, float]
+    ceilings: Mapping[str, float]
+    not_worse: NotWorse | None
+
+
+@dataclass(frozen=True, slots=True)
+class Champion:
+    """The version in Production now; its digest is None when nobody recorded it."""
+
+    number: int
+    digest: str | None
+
+
+def judge(
+    measures: tuple[Measure, ...], paired: Paired | None, rules: GateRules, champion: Champion | None
+) -> tuple[Verdict, ...]:
+    """Weigh one version's measurements; a measure that is missing gives an unknown verdict, which blocks."""
+    found = {measure.name: measure.value for measure in measures}
+    verdicts = [_floor(name, floor, found.get(name)) for name, floor in rules.floors.items()]
+    verdicts += [_ceiling(name, ceiling, found.get(name)) for name, ceiling in rules.ceilings.items()]
+    if rules.not_worse:
+        verdicts.append(not_worse(paired, champion, rules.not_worse))
+    return tuple(verdicts)
+
+
+def _floor(name: str, floor: float, found: float | None) -> Verdict:
+    if found is None:
+        return Verdict(name, Outcome.UNKNOWN, f"{name} not measured (wanted >= {floor:.3f})", None, floor)
+    if found >= floor:
+        return Verdict(name, Outcome.PASSED, f"{name} {found:.3f} >= {floor:.3f}", found, floor)
+    return Verdict(name, Outcome.FAILED, f"{name} {found:.3f} < {floor:.3f}", found, floor)
+
+
+def _ceiling(name: str, ceiling: float, found: float | None) -> Verdict:
+    if found is None:
+        return Verdict(name, Outcome.UNKNOWN, f"{name} not measured (wanted <= {ceiling:.3f})", None, ceiling)
+    if found <= ceiling:
+        return Verdict(name, Outcome.PASSED, f"{name} {found:.3f} <= {ceiling:.3f}", found, ceiling)
+    return Verdict(name, Outcome.FAILED, f"{name} {found:.3f} > {ceiling:.3f}", found, ceiling)
+
+
+def not_worse(paired: Paired | None, champion: Champion | None, rule: NotWorse) -> Verdict:
+    """Is the candidate no worse than the champion of this moment, on the same rows?
+
+    Fails on a significant drop (exact McNemar test, one-sided: only a drop can fail) or one beyond the margin.
+    With no champion there is nothing to be worse than: passed, and said.
+    """
+    gate = "not_worse"
+    if champion is None:
+        return Verdict(gate, Outcome.PASSED, "no champion to compare with")
+    if paired is None:
+        return Verdict(gate, Outcome.UNKNOWN, f"not compared with champion {champion.number}")
+    if (paired.champion, paired.champion_digest) != (champion.number, champion.digest or paired.champion_digest):
+        return Verdict(gate, Outcome.UNKNOWN, f"compared with {paired.champion}, but {champion.number} is champion now")
+    gain = (paired.only_candidate - paired.only_champion) / paired.rows
+    interval = paired_interval(paired.only_candidate, paired.only_champion, paired.rows)
+    told = f"accuracy {gain:+.3f} against champion {champion.number} (95 % {interval[0]:+.3f} to {interval[1]:+.3f})"
+    p_worse = binomial_tail(paired.only_champion, paired.only_candidate + paired.only_champion)
+    if gain < -rule.margin:
+        return Verdict(gate, Outcome.FAILED, f"{told}: beyond the margin {rule.margin:.3f}", gain, -rule.margin, interval)
+    if gain < 0 and p_worse < rule.significance:
+        return Verdict(gate, Outcome.FAILED, f"{told}: worse (p {p_worse:.3f})", gain, -rule.margin, interval)
+    return Verdict(gate, Outcome.PASSED, f"{told}: {_leaning(paired, rule)}", gain, -rule.margin, interval)
+
+
+def _leaning(paired: Paired, rule: NotWorse) -> str:
+    better = binomial_tail(paired.only_candidate, paired.only_candidate + paired.only_champion)
+    return f"better (p {better:.3f})" if better < rule.significance else "within noise"
+
+
+def binomial_tail(at_least: int, trials: int) -> float:
+    """P(X >= at_least) for X ~ Binomial(trials, 1/2), exact: the one-sided McNemar test on discordant pairs."""
+    term = total = math.comb(trials, at_least)
+    for k in range(at_least, trials):
+        term = term * (trials - k) // (k + 1)
+        total += term
+    return total / 2**trials
+
+
+def paired_interval(only_candidate: int, only_champion: int, rows: int) -> tuple[float, float]:
+    """The 95 % interval of a difference between paired proportions.
+
+    Agresti and Min (2005), "Simple improved confidence intervals for comparing matched proportions",
+    Statistics in Medicine 24: half an observation is added to each of the four cells.
+    """
+    b, c, n = only_candidate + 0.5, only_champion + 0.5, rows + 2
+    middle = (b - c) / n
+    half = 1.959964 * math.sqrt(max(0.0, b + c - (b - c) ** 2 / n)) / n
+    return max(-1.0, middle - half), min(1.0, middle + half)

@@ -1,0 +1,263 @@
+"""The client's side of the registry: MLflow's calls, and nothing decided here.
+
+Reads and writes go where the URIs point: to a server over REST, or straight to a database through the `slipway:` store.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+from mlflow.artifacts import download_artifacts
+from mlflow.entities.model_registry import ModelVersion as MlflowVersion
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+from mlflow.tracking._model_registry.utils import _get_store
+from mlflow.utils.credentials import get_default_host_creds
+from mlflow.utils.rest_utils import http_request
+from pydantic import ValidationError
+
+from registry import digest, policy
+from registry.errors import (
+    PromotionRefused,
+    RegistryError,
+    RegistryMisconfigured,
+    RegistryUnreachable,
+    ReleaseMissing,
+    ReleaseTampered,
+    VersionMissing,
+)
+from registry.ledger import Entry, Kind
+from registry.promotion import judged
+from registry.shown import APPROVAL_TAG, EVIDENCE_TAG
+from registry.standing import approval_of, evidence_of, standing
+from registry.store import SCHEME, GovernedStore
+from registry.wire import ApprovalShape, EvidenceShape, LedgerPage, MovedBody, read
+from registry.words import ModelVersion, Release, Stage
+
+_DATABASES = ("sqlite:", "postgresql", "mysql", "mssql")
+LEDGER_ROUTE = "/api/2.0/slipway/ledger"
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Where runs and where versions are kept."""
+
+    tracking: str
+    registry: str
+
+
+def connect() -> Connection:
+    """Point MLflow at the tracking server or database, and at the governed registry beside it.
+
+    Tracking: MLFLOW_TRACKING_URI, else MLflow's default. Registry: MLFLOW_REGISTRY_URI, else the tracking database
+    through `slipway:`, else the tracking server itself. A database is never opened without `slipway:`.
+
+    Raises:
+        RegistryMisconfigured: when the tracking URI is a folder, which cannot hold a registry.
+    """
+    tracking = mlflow.get_tracking_uri()
+    uri = os.environ.get("MLFLOW_REGISTRY_URI") or tracking
+    if uri.startswith(_DATABASES):
+        uri = SCHEME + uri
+    if not uri.startswith((SCHEME, "http://", "https://")):
+        raise RegistryMisconfigured(
+            f"{uri} cannot hold the registry. Next: set MLFLOW_TRACKING_URI=sqlite:///mlflow.db, or a server's address"
+        )
+    mlflow.set_tracking_uri(tracking)
+    mlflow.set_registry_uri(uri)
+    return Connection(tracking, uri)
+
+
+def register_candidate(name: str, *, run_id: str, source: str) -> ModelVersion:
+    """Register a logged model (`models:/m-...`, or `runs:/...`) as the next version of `name`; the caller is its author."""
+    connect()
+    with _mapped():
+        made = mlflow.register_model(source, name, await_registration_for=0)
+        if made.run_id != run_id:
+            raise RegistryMisconfigured(f"{source} was logged by run {made.run_id}, not by {run_id}")
+        return _word(made)
+
+
+def model_version(model: str, number: int) -> ModelVersion:
+    """One version by number."""
+    with _mapped():
+        return _word(MlflowClient().get_model_version(model, str(number)))
+
+
+def in_stage(model: str, stage: Stage) -> ModelVersion | None:
+    """The version that stands in a stage with an alias, if any does."""
+    try:
+        with _mapped():
+            return _word(MlflowClient().get_model_version_by_alias(model, str(stage.alias)))
+    except VersionMissing:
+        return None
+
+
+def fetch_model(version: ModelVersion, into: Path) -> Path:
+    """Download a version's files into a folder."""
+    with _mapped():
+        return Path(download_artifacts(artifact_uri=f"models:/{version.name}/{version.number}", dst_path=str(into)))
+
+
+def fetch_run_file(version: ModelVersion, path: str, into: Path) -> Path | None:
+    """Download one artifact of the version's run; None when the run has none of that name."""
+    folder = str(Path(path).parent)
+    with _mapped():
+        listed = {item.path for item in MlflowClient().list_artifacts(version.run_id, folder)}
+        if path not in listed:
+            return None
+        return Path(download_artifacts(run_id=version.run_id, artifact_path=path, dst_path=str(into)))
+
+
+def send_evidence(version: ModelVersion, evidence: EvidenceShape) -> None:
+    """Hand evidence to the registry, which writes it to the ledger."""
+    _tag(version, EVIDENCE_TAG, evidence.dump())
+
+
+def send_approval(version: ModelVersion, approval: ApprovalShape) -> None:
+    """Approve a version as whoever we are."""
+    _tag(version, APPROVAL_TAG, approval.dump())
+
+
+def _tag(version: ModelVersion, key: str, value: str) -> None:
+    with _mapped():
+        MlflowClient().set_model_version_tag(version.name, str(version.number), key, value)
+
+
+def move(version: ModelVersion, stage: Stage) -> ModelVersion:
+    """Ask the registry to move a version; it decides.
+
+    Raises:
+        PromotionRefused: with every reason.
+    """
+    store = _get_store()
+    with _mapped():
+        archive = stage.alias is not None
+        return _word(store.transition_model_version_stage(version.name, str(version.number), stage.value, archive))
+
+
+def ledger(model: str | None = None, version: int | None = None) -> list[Entry]:
+    """All ledger entries of one version, one model, or everything, oldest first."""
+    found: list[Entry] = []
+    while True:
+        page = _page(model, version, found[-1].seq if found else 0)
+        found += [shape.entry() for shape in page.entries]
+        if not page.entries or found[-1].seq >= page.head_seq:
+            return found
+
+
+def _page(model: str | None, version: int | None, after: int) -> LedgerPage:
+    uri = mlflow.get_registry_uri()
+    with _mapped():
+        if uri.startswith(("http://", "https://")):
+            return _remote_page(uri, model, version, after)
+        store = _get_store()
+        if not isinstance(store, GovernedStore):
+            raise RegistryMisconfigured(f"{uri} keeps no ledger. Next: set MLFLOW_REGISTRY_URI={SCHEME}{uri}")
+        return store.ledger_page(model, version, after)
+
+
+def _remote_page(uri: str, model: str | None, version: int | None, after: int) -> LedgerPage:
+    asked = {"model": model, "version": version, "after": after}
+    params = {key: value for key, value in asked.items() if value is not None}
+    answer = http_request(get_default_host_creds(uri), LEDGER_ROUTE, "GET", params=params)
+    if answer.status_code == 404:
+        raise RegistryMisconfigured(f"{uri} shows no ledger. Next: start the server with --app-name slipway")
+    if answer.status_code != 200:
+        raise RegistryUnreachable(f"{uri} answered {answer.status_code}: {answer.text[:200]}")
+    try:
+        return LedgerPage.model_validate_json(answer.text)
+    except ValidationError as error:
+        raise RegistryMisconfigured(f"{uri} answered with something that is no ledger page") from error
+
+
+def release(model: str, stage: Stage = Stage.PRODUCTION) -> Release:
+    """What stands in a stage, with the evidence and the approvals it got there on.
+
+    Raises:
+        ReleaseMissing: when nothing stands there, or the ledger does not say who put it there.
+    """
+    connect()
+    version = in_stage(model, stage)
+    if version is None:
+        raise ReleaseMissing(f"{model} has no version in {stage.value}. Next: slipway promote {model}/N --to {stage.value}")
+    entries = ledger(model, version.number)
+    moves = [entry for entry in entries if entry.kind is Kind.MOVED]
+    body = read(MovedBody, moves[-1].body) if moves else None
+    evidence = standing(entries).evidence
+    if body is None or body.target != stage.value or evidence is None:
+        raise ReleaseMissing(
+            f"{version} is @{stage.alias}, but the ledger does not say who put it there. "
+            f"Next: slipway promote {version} --to {stage.value}"
+        )
+    by_number = {entry.seq: entry for entry in entries}
+    held = evidence_of(by_number[body.evidence]) if body.evidence in by_number else evidence
+    return Release(
+        model=model,
+        version=version.number,
+        run_id=version.run_id,
+        source=version.source,
+        digest=held.digest,
+        files=held.files,
+        stage=stage,
+        evidence=judged(held, policy.load().rules(model, stage), None),
+        approvals=tuple(approval_of(by_number[seq]) for seq in body.approvals),
+    )
+
+
+def download(release: Release, into: Path) -> Path:
+    """Fetch a release's files, and hand them over only if every one is what was approved.
+
+    Raises:
+        ReleaseTampered: naming changed, missing and extra files together; nothing is left in `into`.
+    """
+    connect()
+    version = model_version(release.model, release.version)
+    folder = fetch_model(version, into)
+    try:
+        difference = digest.compare(release.files, digest.hash_folder(folder))
+        if difference:
+            subject = f"{release.model}/{release.version}"
+            raise ReleaseTampered(subject, difference.changed, difference.missing, difference.extra)
+    except ReleaseTampered:
+        shutil.rmtree(folder)
+        raise
+    (folder / digest.WRITTEN_AT_DOWNLOAD).unlink(missing_ok=True)
+    return folder
+
+
+def _word(found: MlflowVersion) -> ModelVersion:
+    return ModelVersion(
+        name=found.name,
+        number=int(found.version),
+        run_id=found.run_id or "",
+        source=found.source or "",
+        stage=Stage(found.current_stage or "None"),
+    )
+
+
+_NAMED = {
+    "PERMISSION_DENIED": PromotionRefused,
+    "RESOURCE_DOES_NOT_EXIST": VersionMissing,
+    "INVALID_PARAMETER_VALUE": RegistryMisconfigured,
+}
+
+
+@contextmanager
+def _mapped() -> Iterator[None]:
+    """MLflow's errors become ours, here and nowhere else."""
+    try:
+        yield
+    except MlflowException as error:
+        kind = _NAMED.get(error.error_code, RegistryUnreachable)
+        raise kind(str(error.message).removeprefix(f"{error.error_code}: ")) from error
+    except RegistryError:
+        raise
+    except OSError as error:
+        raise RegistryUnreachable(f"{mlflow.get_registry_uri()} does not answer: {error}") from error

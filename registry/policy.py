@@ -1,0 +1,227 @@
+"""What must hold before a version may move? The policy file, validated; found once, at a command's or request's entry."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from registry.errors import PolicyInvalid
+from registry.gates import GateRules, NotWorse
+from registry.words import Stage
+
+Share = Annotated[float, Field(ge=0, le=1)]
+_MEASURE = re.compile(r"accuracy|recall_macro|recall_lowest|recall\..+")
+
+# The shipped policy.yaml says the same; a policy file is laid over this, so leaving a key out never opens a gate.
+BUILT_IN: Mapping[str, Any] = {
+    "schema": 1,
+    "ci": ["ci", "github-actions", "gitlab-ci"],
+    "defaults": {
+        "gates": {
+            "floors": {"accuracy": 0.80, "recall_macro": 0.75, "recall_lowest": 0.50},
+            "ceilings": {},
+            "not_worse": {"margin": 0.01, "significance": 0.05},
+            "evidence_max_age_days": 30,
+        },
+        "approvals": {"needed": 1, "expire_after_days": 30, "claimed_names": "accept"},
+    },
+    "stages": {"Staging": {"approvals": {"needed": 0}}},
+    "models": {},
+}
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NotWorseShape(_Shape):
+    """`gates.not_worse`."""
+
+    margin: Share = 0.01
+    significance: Annotated[float, Field(gt=0, lt=1)] = 0.05
+
+
+class GatesShape(_Shape):
+    """`gates`: floors and ceilings by measure (null takes one away), comparison with the champion, age of evidence."""
+
+    floors: dict[str, float | None] = {}
+    ceilings: dict[str, float | None] = {}
+    not_worse: NotWorseShape | None = None
+    evidence_max_age_days: Annotated[float, Field(gt=0)] = 30
+
+    @field_validator("floors", "ceilings")
+    @classmethod
+    def _known(cls, wanted: dict[str, float | None]) -> dict[str, float | None]:
+        for name in wanted:
+            if not _MEASURE.fullmatch(name):
+                near = difflib.get_close_matches(name, ("accuracy", "recall_macro", "recall_lowest"), 1, 0.3)
+                raise ValueError(f"no measure is called {name!r}{f'; did you mean {near[0]!r}?' if near else ''}")
+        return wanted
+
+
+class ApprovalsShape(_Shape):
+    """`approvals`: how many people, for how long, and whether a name without a login counts."""
+
+    needed: Annotated[int, Field(ge=0)] = 1
+    expire_after_days: Annotated[float, Field(gt=0)] = 30
+    claimed_names: Literal["accept", "refuse"] = "accept"
+
+
+class RulesShape(_Shape):
+    """What must hold for one stage."""
+
+    gates: GatesShape = GatesShape()
+    approvals: ApprovalsShape = ApprovalsShape()
+
+
+class StagesShape(_Shape):
+    """Rules by stage, laid over the defaults."""
+
+    Staging: RulesShape = RulesShape()
+    Production: RulesShape = RulesShape()
+
+
+class ModelShape(RulesShape):
+    """Rules of one model, laid over the stage's."""
+
+    stages: StagesShape = StagesShape()
+
+
+class PolicyShape(_Shape):
+    """The whole file."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    ci: list[str] = []
+    defaults: RulesShape = RulesShape()
+    stages: StagesShape = StagesShape()
+    models: dict[str, ModelShape] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class StageRules:
+    """What must hold before one model may enter one stage."""
+
+    gates: GateRules
+    evidence_max_age: timedelta
+    approvals_needed: int
+    approvals_last: timedelta
+    claimed_names_count: bool
+    ci: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A validated policy; `source` says where it was read, for messages."""
+
+    shape: PolicyShape
+    source: str
+
+    @property
+    def ci(self) -> frozenset[str]:
+        """Names that are machines: they may check and promote, never approve."""
+        return frozenset(self.shape.ci)
+
+    def rules(self, model: str, stage: Stage) -> StageRules:
+        """The rules for one model and stage: defaults, then the stage's, then the model's, then both's."""
+        layers: list[RulesShape] = [self.shape.defaults]
+        if stage.alias:
+            layers.append(getattr(self.shape.stages, stage.value))
+        own = self.shape.models.get(model)
+        if own:
+            layers.append(own)
+            if stage.alias:
+                layers.append(getattr(own.stages, stage.value))
+        merged: dict[str, Any] = dict(BUILT_IN["defaults"])
+        for layer in layers:
+            merged = _laid_over(merged, layer.model_dump(exclude_unset=True, exclude={"stages"}))
+        return _rules(RulesShape.model_validate(merged), self.ci)
+
+
+def _rules(shape: RulesShape, ci: frozenset[str]) -> StageRules:
+    gates = shape.gates
+    return StageRules(
+        gates=GateRules(
+            floors={name: value for name, value in gates.floors.items() if value is not None},
+            ceilings={name: value for name, value in gates.ceilings.items() if value is not None},
+            not_worse=NotWorse(gates.not_worse.margin, gates.not_worse.significance) if gates.not_worse else None,
+        ),
+        evidence_max_age=timedelta(days=gates.evidence_max_age_days),
+        approvals_needed=shape.approvals.needed,
+        approvals_last=timedelta(days=shape.approvals.expire_after_days),
+        claimed_names_count=shape.approvals.claimed_names == "accept",
+        ci=ci,
+    )
+
+
+def _laid_over(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(under)
+    for key, value in over.items():
+        below = merged.get(key)
+        merged[key] = _laid_over(below, value) if isinstance(value, dict) and isinstance(below, Mapping) else value
+    return merged
+
+
+def parse(text: str, source: str) -> Policy:
+    """Read a policy file's text.
+
+    Raises:
+        PolicyInvalid: naming the key, what is wrong with it and the nearest right one.
+    """
+    try:
+        raw = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise PolicyInvalid(f"{source} is not YAML: {error}") from None
+    if not isinstance(raw, dict):
+        raise PolicyInvalid(f"{source} holds {type(raw).__name__}, wanted a mapping with schema: 1")
+    try:
+        return Policy(PolicyShape.model_validate(_laid_over(BUILT_IN, raw)), source)
+    except ValidationError as error:
+        raise PolicyInvalid(f"{source}: {'; '.join(_told(dict(e)) for e in error.errors())}") from None
+
+
+def _told(error: Mapping[str, Any]) -> str:
+    where = ".".join(str(part) for part in error["loc"])
+    if error["type"] != "extra_forbidden":
+        return f"{where}: {str(error['msg']).removeprefix('Value error, ')}"
+    near = difflib.get_close_matches(str(error["loc"][-1]), sorted(_keys()), 1, 0.4)
+    return f"{where}: no such key" + (f"; did you mean {near[0]!r}?" if near else "")
+
+
+def _keys() -> set[str]:
+    shapes = (PolicyShape, RulesShape, StagesShape, ModelShape, GatesShape, ApprovalsShape, NotWorseShape)
+    return {field.alias or name for shape in shapes for name, field in shape.model_fields.items()}
+
+
+def load() -> Policy:
+    """The policy in force: SLIPWAY_POLICY, else ./policy.yaml, else the built-in one, which is as strict as the shipped.
+
+    Raises:
+        PolicyInvalid: when the file named is missing or not understood.
+    """
+    named = os.environ.get("SLIPWAY_POLICY")
+    path = Path(named or "policy.yaml")
+    if not path.exists():
+        if named:
+            raise PolicyInvalid(f"SLIPWAY_POLICY names {named}, which does not exist")
+        return _built_in()
+    return _read(path.resolve(), path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _read(path: Path, changed_at: int) -> Policy:
+    return parse(path.read_text(encoding="utf-8"), path.name)
+
+
+@lru_cache(maxsize=1)
+def _built_in() -> Policy:
+    return Policy(PolicyShape.model_validate(dict(BUILT_IN)), "the built-in policy")

@@ -1,0 +1,91 @@
+"""What does the ledger say about one version? A fold over its entries. No I/O happens here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from registry.ledger import Entry, Kind
+from registry.wire import ApprovedBody, EvidenceShape, MovedBody, RegisteredBody, read
+from registry.words import Approval, Evidence, Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """All that counts about a version: who answers for it, what was measured last, who consented.
+
+    `created` (ms) is when the registry says this life of the version began; None: nobody recorded it.
+    `released`: it has stood in Production.
+    """
+
+    authors: tuple[str, ...] = ()
+    created: int | None = None
+    evidence: Evidence | None = None
+    approvals: tuple[Approval, ...] = ()
+    released: bool = False
+
+    @property
+    def protected(self) -> bool:
+        """Somebody relies on it: approved, or once in Production (the way back)."""
+        return bool(self.approvals) or self.released
+
+
+def standing(entries: Iterable[Entry]) -> Standing:
+    """Fold one version's entries, oldest first; registering or deleting it starts it afresh."""
+    now = Standing()
+    for entry in entries:
+        now = _STEPS[entry.kind](now, entry)
+    return now
+
+
+def _registered(_: Standing, entry: Entry) -> Standing:
+    body = read(RegisteredBody, entry.body)
+    return Standing(authors=body.authors, created=body.created)
+
+
+def _checked(now: Standing, entry: Entry) -> Standing:
+    return replace(now, evidence=evidence_of(entry))
+
+
+def _approved(now: Standing, entry: Entry) -> Standing:
+    return replace(now, approvals=(*now.approvals, approval_of(entry)))
+
+
+def _moved(now: Standing, entry: Entry) -> Standing:
+    target = read(MovedBody, entry.body).target
+    return replace(now, released=now.released or target == Stage.PRODUCTION.value)
+
+
+def _deleted(_: Standing, __: Entry) -> Standing:
+    return Standing()
+
+
+_STEPS = {
+    Kind.REGISTERED: _registered,
+    Kind.CHECKED: _checked,
+    Kind.APPROVED: _approved,
+    Kind.MOVED: _moved,
+    Kind.DELETED: _deleted,
+}
+
+
+def evidence_of(entry: Entry) -> Evidence:
+    """The evidence that an entry holds, its verdicts left to whoever knows the policy."""
+    body = read(EvidenceShape, entry.body)
+    return Evidence(
+        digest=body.digest,
+        files=body.file_digests(),
+        held_out=body.held_out,
+        rows=body.rows,
+        measures=body.measured(),
+        paired=body.paired_word(),
+        by=entry.actor,
+        at=entry.at,
+        entry=entry.seq,
+    )
+
+
+def approval_of(entry: Entry) -> Approval:
+    """The approval that an entry holds."""
+    body = read(ApprovedBody, entry.body)
+    return Approval(entry.actor, body.digest, entry.at, body.comment, body.evidence, entry.seq)

@@ -1,0 +1,106 @@
+"""The ledger's tables, beside MLflow's own, and the few statements that touch them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+from sqlalchemy.orm import Session
+
+from registry.ledger import GENESIS, Draft, Entry, Kind, chained, moment_of, stamp
+from registry.words import Actor
+
+_METADATA = sa.MetaData()
+
+LEDGER = sa.Table(
+    "slipway_ledger",
+    _METADATA,
+    sa.Column("seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=False),
+    sa.Column("at", sa.String(27), nullable=False),
+    sa.Column("kind", sa.String(20), nullable=False),
+    sa.Column("model", sa.String(256), nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("actor", sa.String(120), nullable=False),
+    sa.Column("verified", sa.Boolean, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("prev", sa.String(64), nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False),
+    sa.Index("slipway_ledger_of_version", "model", "version", "seq"),
+)
+
+# One row: the newest entry's number and hash. Updating it first is what makes writers queue.
+HEAD = sa.Table(
+    "slipway_head",
+    _METADATA,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False),
+)
+
+
+def create_tables(engine: sa.Engine) -> None:
+    """Make the tables where they are missing; several servers may start at once."""
+    for last in (False, True):
+        try:
+            with engine.begin() as connection:
+                _METADATA.create_all(connection)
+                if connection.execute(sa.select(HEAD.c.id)).first() is None:
+                    connection.execute(sa.insert(HEAD).values(id=1, seq=0, hash=GENESIS))
+            return
+        except (IntegrityError, OperationalError, ProgrammingError):
+            if last:  # a neighbour was faster the first time; twice is a real fault
+                raise
+
+
+def lock(session: Session) -> tuple[int, str]:
+    """Queue behind other writers, then say where the chain ends.
+
+    The update takes the write lock (SQLite's file, PostgreSQL's row) before anything is read, so that what is read
+    afterwards cannot change until this transaction ends.
+    """
+    session.execute(sa.update(HEAD).values(seq=HEAD.c.seq))
+    return head(session)
+
+
+def head(session: Session) -> tuple[int, str]:
+    """The newest entry's number and hash, without waiting for anybody."""
+    row = session.execute(sa.select(HEAD.c.seq, HEAD.c.hash)).one()
+    return int(row.seq), str(row.hash)
+
+
+def append(session: Session, draft: Draft) -> Entry:
+    """Write one entry at the end of the chain, in the caller's transaction."""
+    seq, prev = lock(session)
+    entry = chained(draft, seq + 1, prev)
+    session.execute(
+        sa.insert(LEDGER).values(
+            seq=entry.seq, at=stamp(entry.at), kind=entry.kind.value, model=entry.model, version=entry.version,
+            actor=entry.actor.name, verified=entry.actor.verified, body=entry.body, prev=entry.prev, hash=entry.hash,
+        )
+    )  # fmt: skip
+    session.execute(sa.update(HEAD).values(seq=entry.seq, hash=entry.hash))
+    return entry
+
+
+def of_version(session: Session, model: str, version: int) -> Iterator[Entry]:
+    """All entries of one version, oldest first: one query, however long the ledger is."""
+    wanted = sa.select(LEDGER).where(LEDGER.c.model == model, LEDGER.c.version == version).order_by(LEDGER.c.seq)
+    return map(_entry, session.execute(wanted))
+
+
+def page(session: Session, model: str | None, version: int | None, after: int, limit: int) -> list[Entry]:
+    """The next entries of one version, one model, or of all."""
+    wanted = sa.select(LEDGER).where(LEDGER.c.seq > after).order_by(LEDGER.c.seq).limit(limit)
+    if model is not None:
+        wanted = wanted.where(LEDGER.c.model == model)
+    if version is not None:
+        wanted = wanted.where(LEDGER.c.version == version)
+    return [_entry(row) for row in session.execute(wanted)]
+
+
+def _entry(row: sa.Row[tuple[object, ...]]) -> Entry:
+    return Entry(
+        seq=int(row.seq), at=moment_of(row.at), kind=Kind(row.kind), model=row.model, version=int(row.version),
+        actor=Actor(row.actor, bool(row.verified)), body=row.body, prev=row.prev, hash=row.hash,
+    )  # fmt: skip
