@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 from .errors import ServingError
 
 if TYPE_CHECKING:
+    from .aws import Aws
     from .bundle import Bundle, build, verify
-    from .deploy import Deployment, deploy, prepare
+    from .config import Settings
+    from .deploy import Deployment, deploy, invoke, prepare
 
-__all__ = ["Bundle", "Deployment", "ServingError", "build", "deploy", "prepare", "verify"]
+__all__ = ["Aws", "Bundle", "Deployment", "ServingError", "Settings", "build", "deploy", "invoke", "prepare", "verify"]
 
-_HOMES = {"Bundle": "bundle", "build": "bundle", "verify": "bundle", "Deployment": "deploy", "deploy": "deploy",
-          "prepare": "deploy"}
+_HOMES = {"Aws": "aws", "Bundle": "bundle", "build": "bundle", "verify": "bundle", "Settings": "config",
+          "Deployment": "deploy", "deploy": "deploy", "invoke": "deploy", "prepare": "deploy"}
 
 
 def __getattr__(name: str) -> Any:

@@ -86,11 +86,11 @@ def invoke(model: str, body: IO[bytes], target: str, config: Path | None) -> Non
     """Ask the version of MODEL in service for an answer, through boto3."""
     from . import config as configuration
     from .aws import Aws
+    from .deploy import invoke as ask
     from .errors import Refused
-    from .targets import lambda_
 
     del target  # one so far
-    answer = json.loads(lambda_.invoke(Aws(), configuration.load(config), model, body.read()))
+    answer = json.loads(ask(Aws(), configuration.load(config), model, body.read()))
     if "error" in answer:
         raise Refused(f"{model} refused the request ({answer.get('status')}): {answer['error']}")
     click.echo(json.dumps(answer))

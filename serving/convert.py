@@ -118,6 +118,10 @@ def canonical(model: onnx.ModelProto, inputs: list[str], outputs: tuple[str, ...
         node.output[:] = [rename[t] for t in node.output]
     for value in [*graph.input, *graph.output, *graph.initializer]:
         value.name = rename.get(value.name, value.name)
+    for value in [*graph.input, *graph.output]:
+        for axis, size in enumerate(value.type.tensor_type.shape.dim):
+            if not size.HasField("dim_value"):
+                size.dim_param = "batch" if axis == 0 else f"{value.name}_{axis}"
     ordered = sorted(graph.initializer, key=lambda t: t.name)
     del graph.initializer[:], graph.value_info[:], model.metadata_props[:]
     graph.initializer.extend(ordered)

@@ -55,8 +55,8 @@ def prepare(model: str, scratch: Path, aws: Aws, settings: Settings, *, say: Cal
     from registry import download, release
 
     chosen = release(model)
-    say(f"pulled      {chosen.model}/{chosen.version} {chosen.digest[:19]}, approved by "
-        f"{', '.join(a.approver for a in chosen.approvals)}")
+    say(f"pulled      {chosen.model}/{chosen.version} {chosen.digest[:12]}, approved by "
+        f"{', '.join(str(a.approver) for a in chosen.approvals)}")
     files = download(chosen, scratch / "model")
     bundle = bundles.build(chosen, files, scratch / "bundle")
     found = bundle.manifest.parity
@@ -90,6 +90,16 @@ def deploy(prepared: Prepared, aws: Aws, settings: Settings, *, report: Callable
         model=prepared.release.model, version=prepared.release.version, digest=prepared.release.digest,
         function=function, alias=lambda_.ALIAS, published=published, runtime=prepared.runtime,
         steps=len(prepared.plan.steps))
+
+
+def invoke(aws: Aws, settings: Settings, model: str, payload: bytes) -> bytes:
+    """What does the version in service answer to this JSON?
+
+    Raises:
+        NotDeployed: nothing serves this model.
+        AwsFailed: the function failed, or AWS could not be reached.
+    """
+    return lambda_.invoke(aws, settings, model, payload)
 
 
 def _why(runtime: str, settings: Settings) -> str:

@@ -101,7 +101,7 @@ def wanted(bundle: Bundle, code: Path, *, runtime: str, settings: Settings, buck
     """What does this bundle want in service, under these settings?"""
     manifest, options = bundle.manifest, settings.lambda_
     sha, manifest_sha = package.digest(code), package.digest(bundle.folder / MANIFEST)
-    release = f"releases/{manifest.name}/{manifest.digest.removeprefix('sha256:')}"
+    release = f"releases/{manifest.name}/{manifest.digest}"
     layer = package.layer_spec(runtime, options.architecture)
     title = f"{manifest.name}/{manifest.version}"
     return Wanted(

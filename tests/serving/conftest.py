@@ -1,0 +1,57 @@
+"""A small Keras network, and the release that it would be once approved."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from registry import Actor, Approval, Evidence, FileDigest, Outcome, Release, Stage, Verdict
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+def described(folder: Path, **metadata: Any) -> Path:
+    """Write an MLmodel beside a network, as MLflow would."""
+    facts = {"task": "images", "kind": "classification", "labels": ["a", "b", "c"], **metadata}
+    flavors = {"tensorflow": {"data": "data", "model_type": "keras"}, "python_function": {}}
+    (folder / "MLmodel").write_text(yaml.safe_dump({"flavors": flavors, "metadata": {"slipway": facts}}))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def network_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of a registered version: a network with normalisation and a convolution, and golden requests."""
+    import keras
+
+    keras.utils.set_random_seed(7)
+    folder = tmp_path_factory.mktemp("network")
+    image = keras.Input((6, 6, 1), name="image")
+    x = keras.layers.Rescaling(1 / 16)(image)
+    x = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 3, activation="relu")(x))
+    out = keras.layers.Dense(3, activation="softmax", name="probabilities")(keras.layers.Flatten()(x))
+    network = keras.Model(image, out)
+    (folder / "data").mkdir()
+    network.save(folder / "data" / "model.keras")
+    rows = np.random.default_rng(0).uniform(0, 16, (8, 6, 6, 1)).astype(np.float32)
+    np.savez(folder / "golden.npz", **{"in.image": rows, "out.probabilities": network.predict(rows, verbose=0)})
+    return described(folder)
+
+
+def release_of(files: Path) -> Release:
+    """The release that these files would be."""
+    listed = tuple(FileDigest(p.relative_to(files).as_posix(), hashlib.sha256(p.read_bytes()).hexdigest(),
+                              p.stat().st_size) for p in sorted(files.rglob("*")) if p.is_file())
+    digest = hashlib.sha256("".join(f"{f.sha256}  {f.path}\n" for f in listed).encode()).hexdigest()
+    ci, bo = Actor("ci"), Actor("bo")
+    verdict = Verdict("accuracy", Outcome.PASSED, "0.98 >= 0.95")
+    evidence = Evidence(digest, listed, "rows", 360, (), None, ci, NOW, 2, (verdict,))
+    return Release("images", 3, "run", "models:/m-1", digest, listed, Stage.PRODUCTION, evidence,
+                   (Approval(bo, digest, NOW, "good", 2, 3),))

@@ -1,0 +1,121 @@
+"""A bundle follows its release: the same answers, the same bytes, and no other files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serving import bundle as bundles
+from serving.bundle import Bundle
+from serving.errors import BundleInvalid, ParityFailed, Unconvertible
+from serving.runtime.core import Predictor, read_golden
+from serving.runtime.errors import BundleBroken
+
+from .conftest import described, release_of
+
+
+@pytest.fixture(scope="module")
+def built(network_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return bundles.build(release_of(network_files), network_files, tmp_path_factory.mktemp("built") / "bundle")
+
+
+@pytest.fixture
+def copy(built: Bundle, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(built.folder, tmp_path / "copy"))
+
+
+def test_the_converted_network_answers_as_the_native_one(built: Bundle) -> None:
+    parity = built.manifest.parity
+    assert (parity.rows, parity.labels_equal) == (8, 8)
+    assert parity.max_abs_diff <= parity.tolerance == 1e-4
+    golden = read_golden(built.folder / "golden.npz")
+    served = Predictor(built.folder).predict(golden.inputs)["probabilities"]
+    np.testing.assert_allclose(served, golden.outputs["probabilities"], atol=1e-5)
+
+
+def test_the_manifest_says_what_is_served_and_who_approved_it(built: Bundle) -> None:
+    manifest = built.manifest
+    assert (manifest.name, manifest.version, manifest.labels) == ("images", 3, ("a", "b", "c"))
+    assert manifest.inputs[0].name == "image"
+    assert manifest.inputs[0].shape == (None, 6, 6, 1)
+    assert manifest.verdicts == ("accuracy: passed: 0.98 >= 0.95",)
+    assert manifest.approvals == ("bo (claimed) at 2026-01-02T00:00:00+00:00",)
+
+
+def test_the_same_release_makes_the_same_bytes(built: Bundle, network_files: Path, tmp_path: Path) -> None:
+    again = bundles.build(release_of(network_files), network_files, tmp_path / "again")
+    for path in built.folder.iterdir():
+        assert (again.folder / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_missing_changed_and_extra_files_are_named_together(copy: Path) -> None:
+    (copy / "golden.npz").unlink()
+    body = bytearray((copy / "model.onnx").read_bytes())
+    body[-1] ^= 1
+    (copy / "model.onnx").write_bytes(body)
+    (copy / "extra.py").write_text("")
+    with pytest.raises(BundleInvalid) as refused:
+        bundles.verify(copy)
+    for said in ("golden.npz is missing", "model.onnx was changed", "extra.py is not in the manifest"):
+        assert said in str(refused.value)
+
+
+def test_an_altered_bundle_is_never_loaded(copy: Path) -> None:
+    (copy / "model.onnx").write_bytes(b"")
+    with pytest.raises(BundleBroken, match=r"model.onnx was changed"):
+        Predictor(copy)
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"schema": 2}', '{"schema": 1}'])
+def test_a_broken_manifest_is_no_bundle(copy: Path, text: str) -> None:
+    (copy / "manifest.json").write_text(text)
+    with pytest.raises(BundleBroken, match=r"manifest.json"):
+        Predictor(copy)
+
+
+def test_golden_answers_of_another_model_are_refused(network_files: Path, tmp_path: Path) -> None:
+    files = Path(shutil.copytree(network_files, tmp_path / "files"))
+    golden = read_golden(files / "golden.npz")
+    other = np.roll(golden.outputs["probabilities"], 1, axis=1)
+    np.savez(files / "golden.npz", **{"in.image": golden.inputs["image"], "out.probabilities": other})
+    with pytest.raises(ParityFailed, match="Nothing was shipped"):
+        bundles.build(release_of(files), files, tmp_path / "bundle")
+
+
+def test_without_golden_requests_there_is_no_bundle(network_files: Path, tmp_path: Path) -> None:
+    files = Path(shutil.copytree(network_files, tmp_path / "files"))
+    (files / "golden.npz").unlink()
+    with pytest.raises(Unconvertible, match="golden requests"):
+        bundles.build(release_of(files), files, tmp_path / "bundle")
+
+
+def test_a_layer_that_runs_code_is_refused_before_it_runs(network_files: Path, tmp_path: Path) -> None:
+    import keras
+
+    files = Path(shutil.copytree(network_files, tmp_path / "files"))
+    image = keras.Input((6, 6, 1), name="image")
+    out = keras.layers.Lambda(lambda x: open("/tmp/ran", "w"))  # noqa: S108, SIM115, PTH123 - must never run
+    network = keras.Model(image, keras.layers.Flatten()(keras.layers.Lambda(lambda x: x * 2)(image)))
+    del out
+    network.save(files / "data" / "model.keras")
+    with pytest.raises(Unconvertible, match="does not load safely"):
+        bundles.build(release_of(files), files, tmp_path / "bundle")
+
+
+def test_a_pickle_as_golden_requests_is_never_read(network_files: Path, tmp_path: Path) -> None:
+    files = Path(shutil.copytree(network_files, tmp_path / "files"))
+    np.savez(files / "golden.npz", **{"in.image": np.array([object()], dtype=object)})
+    with pytest.raises(Unconvertible, match="cannot be read"):
+        bundles.build(release_of(files), files, tmp_path / "bundle")
+
+
+def test_a_flavour_that_cannot_be_converted_is_named(network_files: Path, tmp_path: Path) -> None:
+    files = Path(shutil.copytree(network_files, tmp_path / "files"))
+    described(files)
+    (files / "MLmodel").write_text(json.dumps({"flavors": {"prophet": {}, "python_function": {}}}))
+    with pytest.raises(Unconvertible, match="flavour prophet"):
+        bundles.build(release_of(files), files, tmp_path / "bundle")

@@ -1,0 +1,33 @@
+"""What slipway.yaml may say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from serving import config
+from serving.errors import ConfigurationInvalid
+
+
+def test_without_a_file_the_defaults_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert config.load(environ={}) == config.Settings()
+
+
+def test_a_file_that_was_named_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationInvalid, match="no such file"):
+        config.load(environ={"SLIPWAY_CONFIG": str(tmp_path / "missing.yaml")})
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("lambda: {memmory: 512}", "unknown key lambda.memmory; the nearest is memory"),
+    ("buckets: b", "unknown key buckets; the nearest is bucket"),
+    ("lambda: {memory: 64}", "lambda.memory: .*128.*found 64"),
+    ("lambda: {runtime: python3.9}", "lambda.runtime"),
+    ("lambda: [", "not YAML"),
+    ("- a", "dictionary"),
+])
+def test_a_mistake_is_named_with_the_nearest_right_key(text: str, said: str) -> None:
+    with pytest.raises(ConfigurationInvalid, match=said):
+        config.parse(text, name="slipway.yaml")

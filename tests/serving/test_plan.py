@@ -1,0 +1,85 @@
+"""What a plan for Lambda holds, decided without any AWS."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from serving import package
+from serving.aws import FunctionState, LayerState, Offer
+from serving.config import Settings
+from serving.errors import ConfigurationInvalid
+from serving.plan import FunctionSpec, Upload
+from serving.targets import lambda_
+from serving.targets.lambda_ import Observed, Wanted
+
+SPEC = FunctionSpec("slipway-m", "m/3 sha256:d", "c29kZQ==", "python3.12", "x86_64", package.HANDLER, 1024, 30, "role",
+                    None)
+LAYER = package.LayerSpec("python3.12", "x86_64", "identity")
+PUBLISHED = LayerState("arn:layer:1", "identity")
+
+
+@pytest.fixture
+def wanted(tmp_path: Path) -> Wanted:
+    file = tmp_path / "file.zip"
+    package.write_zip(tmp_path / "nothing", file)
+    upload = Upload("bucket", "releases/m/d/bundles/b/manifest.json", file, "0" * 64, 10)
+    return Wanted("m/3", (upload,), replace(upload, key="releases/m/d/lambda/c.zip"), "layer", LAYER, "layers/i.zip", SPEC)
+
+
+def state(**changes: object) -> FunctionState:
+    found = FunctionState("slipway-m", "4", SPEC.description, SPEC.code_sha256, SPEC.runtime, SPEC.architecture,
+                          SPEC.handler, SPEC.memory, SPEC.timeout, SPEC.role, ("arn:layer:1",), "r")
+    return replace(found, **changes)  # type: ignore[arg-type]  # names and types come from the tests below
+
+
+def in_service(wanted: Wanted) -> Observed:
+    keys = frozenset(u.key for u in (*wanted.bundle, wanted.code))
+    return Observed(keys, (PUBLISHED,), state(version="$LATEST"), (state(),), "4")
+
+
+def kinds(wanted: Wanted, observed: Observed) -> list[str]:
+    planned = lambda_.plan(wanted, observed, lambda: wanted.code.path)
+    return [type(step).__name__ for step in planned.steps]
+
+
+def test_what_is_in_service_needs_nothing(wanted: Wanted) -> None:
+    assert kinds(wanted, in_service(wanted)) == []
+
+
+def test_a_first_deploy_uploads_before_it_publishes_and_points_last(wanted: Wanted) -> None:
+    nothing = Observed(frozenset(), (), None, (), None)
+    assert kinds(wanted, nothing) == ["Upload", "Upload", "Upload", "PublishLayer", "CreateFunction", "PublishVersion",
+                                      "AskGolden", "PointAlias"]
+
+
+def test_a_new_release_reuses_the_layer_and_leaves_the_configuration(wanted: Wanted) -> None:
+    older = state(code_sha256="b2xk", version="3")
+    observed = Observed(frozenset(), (PUBLISHED,), replace(older, version="$LATEST"), (older,), "3")
+    assert kinds(wanted, observed) == ["Upload", "Upload", "UpdateCode", "PublishVersion", "AskGolden", "PointAlias"]
+
+
+def test_an_alias_moved_by_hand_is_moved_back_without_publishing(wanted: Wanted) -> None:
+    assert kinds(wanted, replace(in_service(wanted), alias="2")) == ["AskGolden", "PointAlias"]
+
+
+@pytest.mark.parametrize("change", [{"memory": 512}, {"timeout": 3}, {"layers": ("arn:layer:0",)}, {"role": "other"}])
+def test_another_configuration_is_another_version(wanted: Wanted, change: dict[str, object]) -> None:
+    changed = state(**change)
+    observed = replace(in_service(wanted), latest=replace(changed, version="$LATEST"), versions=(changed,))
+    assert kinds(wanted, observed) == ["UpdateConfiguration", "PublishVersion", "AskGolden", "PointAlias"]
+
+
+def test_a_runtime_that_is_not_offered_is_replaced_by_the_newest_that_is() -> None:
+    def offers(runtime: str) -> Offer:
+        return Offer((PUBLISHED,)) if runtime == "python3.11" else Offer((), ("python3.11",))
+
+    assert lambda_.choose_runtime(Settings(), offers) == ("python3.11", Offer((PUBLISHED,)))
+
+
+def test_a_runtime_that_was_asked_for_is_never_replaced() -> None:
+    settings = Settings.model_validate({"lambda": {"runtime": "python3.13"}})
+    with pytest.raises(ConfigurationInvalid, match=r"python3.13 is not offered here; offered: python3.11"):
+        lambda_.choose_runtime(settings, lambda runtime: Offer((), ("python3.11",)))

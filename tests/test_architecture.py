@@ -1,0 +1,105 @@
+"""The arrows between the folders, who may import what, and that the pins agree. Read from the source, not run."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+FOLDERS = ("train", "registry", "serving")
+FORBIDDEN = {("registry", "train"), ("registry", "serving"), ("train", "serving"), ("serving", "train")}
+# Who may import a vendor's library; the longest prefix of a module's path decides.
+EDGES = {
+    "mlflow": ("train/tracking.py", "registry/mlflow_store.py", "registry/store.py", "registry/server.py",
+               "registry/identity.py"),
+    "boto3": ("serving/aws.py",),
+    "botocore": ("serving/aws.py", "serving/local/"),
+    "sagemaker": ("serving/targets/sagemaker.py",),
+    "moto": ("serving/local/",),
+}
+
+
+def modules(*folders: str) -> Iterator[tuple[str, ast.Module]]:
+    for folder in folders:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.module
+
+
+def test_arrows_point_only_from_train_and_serving_to_registry() -> None:
+    wrong = [f"{path} imports {name}" for folder in FOLDERS for path, tree in modules(folder)
+             for name in imported(tree) if (folder, name.split(".")[0]) in FORBIDDEN]
+    assert wrong == []
+
+
+def test_folders_meet_only_at_the_face() -> None:
+    wrong = [f"{path} imports {name}" for folder in FOLDERS for path, tree in modules(folder)
+             for name in imported(tree) if name.split(".")[0] in FOLDERS and name.split(".")[0] != folder and "." in name]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("library", EDGES)
+def test_a_vendors_library_is_imported_only_at_its_edge(library: str) -> None:
+    wrong = [path for path, tree in modules(*FOLDERS) if any(n.split(".")[0] == library for n in imported(tree))
+             and not path.startswith(EDGES[library])]
+    assert wrong == []
+
+
+def test_what_travels_imports_only_what_its_layer_holds() -> None:
+    allowed = set(sys.stdlib_module_names) | {"numpy", "onnxruntime"}
+    wrong = [f"{path} imports {name}" for path, tree in modules("serving/runtime") for name in imported(tree)
+             if name.split(".")[0] not in allowed]
+    assert wrong == []
+
+
+def test_help_and_the_faces_import_nothing_heavy() -> None:
+    code = ("import sys, click.testing, slipway, train, registry, serving, serving.commands, registry.commands;"
+            "r = click.testing.CliRunner().invoke(slipway.cli, ['--help']); assert r.exit_code == 0, r.output;"
+            "print([m for m in ('tensorflow', 'keras', 'mlflow', 'boto3', 'moto', 'sklearn') if m in sys.modules])")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def pins(text: str) -> dict[str, str]:
+    return dict(re.findall(r"^\s*-?\s*([A-Za-z0-9_.-]+)==([^\s;]+)", text, re.M))
+
+
+def test_the_lock_names_no_host_and_pins_everything() -> None:
+    lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").split()
+    assert all(re.fullmatch(r"[a-z0-9._-]+==[^\s/]+", line) for line in lines)
+
+
+@pytest.mark.parametrize("file", ["conda.yaml", "serving/runtime/requirements.txt"])
+def test_every_pin_elsewhere_is_the_locks(file: str) -> None:
+    locked = pins((ROOT / "requirements.lock").read_text(encoding="utf-8"))
+    elsewhere = pins((ROOT / file).read_text(encoding="utf-8"))
+    assert elsewhere
+    assert elsewhere == {name: locked[name.lower().replace("_", "-")] for name in elsewhere}
+
+
+def extra(name: str) -> set[str]:
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"][name]
+    return {re.split(r"[\[<>=~ ]", entry)[0].lower() for entry in listed}
+
+
+def test_serving_installs_no_tensorflow_and_training_no_aws_sdk() -> None:
+    assert not extra("serve") & {"tensorflow", "keras", "mlflow", "scikit-learn"}
+    assert not extra("train") & {"boto3", "botocore", "sagemaker", "moto"}
+    conda = yaml.safe_load((ROOT / "conda.yaml").read_text())
+    piped = next(d["pip"] for d in conda["dependencies"] if isinstance(d, dict))
+    assert not {p.split("==")[0].lower() for p in piped} & {"boto3", "botocore", "sagemaker", "moto"}
