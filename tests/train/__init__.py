@@ -1,0 +1,1 @@
+"""The rules of training, held against real MLflow and real Keras."""

@@ -1,0 +1,234 @@
+"""The only door of training to MLflow: a run opened, everything about it written, a candidate registered."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.data.code_dataset_source import CodeDatasetSource
+from mlflow.data.numpy_dataset import from_numpy
+from mlflow.entities import Metric, Param
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+
+from registry import connect, register_candidate
+
+from .settings import Scalar
+from .splits import Split
+from .words import Array, Dataset, Engine, Examples, Fitted, Kind, Metrics
+
+FLUSH_SECONDS = 2.0
+GOLDEN_ROWS = 32
+# MLflow's limits on one log-batch call (mlflow.utils.validation, 3.17.2).
+METRICS_PER_BATCH, PARAMS_PER_BATCH = 1000, 100
+REQUIRED = {
+    Engine.KERAS: ("keras", "tensorflow", "numpy"),
+    Engine.SKLEARN: ("scikit-learn", "skops", "numpy", "pandas"),
+}
+# They repeat what is decided here: requirements and signature are explicit, and the format is .keras on purpose.
+TALKERS = ("mlflow.models.model", "absl")
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@contextmanager
+def recording(run_name: str, *, run_id: str = "") -> Iterator[Recorder]:
+    """An MLflow run around the block: the one MLflow started for us, `run_id` continued, or a new one."""
+    connect()
+    for name in TALKERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    with mlflow.start_run(run_id=run_id or None, run_name=None if run_id else run_name) as run:
+        recorder = Recorder(run.info.run_id, dict(run.data.params))
+        mlflow.set_tags(_git_state())
+        try:
+            yield recorder
+        finally:
+            recorder.flush()
+
+
+def _git_state() -> dict[str, str]:
+    """The commit of this project and whether files differ from it; nothing where there is no git."""
+    try:
+        commit = _git("rev-parse", "HEAD")
+        dirty = bool(_git("status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return {"slipway.git.commit": commit, "slipway.git.dirty": str(dirty).lower()}
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(ROOT), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)  # noqa: S603  fixed words
+    return done.stdout.strip()
+
+
+@dataclass
+class Recorder:
+    """Writes one run; metrics wait in memory and travel in batches."""
+
+    run_id: str
+    known_params: dict[str, str] = field(default_factory=dict)
+    _waiting: list[Metric] = field(default_factory=list)
+    _flushed: float = field(default_factory=time.monotonic)
+
+    def parameters(self, values: Mapping[str, Scalar]) -> None:
+        """Write parameters; one that `mlflow run` wrote already keeps the text the user gave."""
+        fresh = [Param(name, str(value)) for name, value in values.items() if name not in self.known_params]
+        for start in range(0, len(fresh), PARAMS_PER_BATCH):
+            MlflowClient().log_batch(self.run_id, params=fresh[start : start + PARAMS_PER_BATCH])
+
+    def epoch(self, number: int, metrics: Metrics) -> None:
+        """Keep one epoch's metrics, sending what waits every two seconds at most."""
+        self._keep(metrics, number)
+        if time.monotonic() - self._flushed > FLUSH_SECONDS:
+            self.flush()
+
+    def metrics(self, values: Metrics) -> None:
+        """Write figures that hold for the whole run."""
+        self._keep(values, 0)
+
+    def _keep(self, values: Metrics, step: int) -> None:
+        now = int(time.time() * 1000)
+        self._waiting += [
+            Metric(metric_name(name), value, now, step) for name, value in values.items() if math.isfinite(value)
+        ]
+
+    def flush(self) -> None:
+        """Send every metric that waits."""
+        while self._waiting:
+            batch, self._waiting = self._waiting[:METRICS_PER_BATCH], self._waiting[METRICS_PER_BATCH:]
+            MlflowClient().log_batch(self.run_id, metrics=batch)
+        self._flushed = time.monotonic()
+
+    def pictures(self, made: Mapping[str, bytes]) -> None:
+        """Write PNG pictures under plots/."""
+        with tempfile.TemporaryDirectory() as folder:
+            for name, png in made.items():
+                (Path(folder) / f"{name}.png").write_bytes(png)
+            MlflowClient().log_artifacts(self.run_id, folder, "plots")
+
+    def data(self, dataset: Dataset, split: Split) -> None:
+        """Write the source and the digest of each split, as MLflow datasets and as tags."""
+        path = Path(dataset.source)
+        source: Any = str(path) if path.exists() else CodeDatasetSource(tags={"generator": dataset.source})
+        parts = {"train": split.train, "validation": split.validation, "held_out": split.held_out}
+        for context, examples in parts.items():
+            digest = examples.digest()
+            # MLflow keeps 36 characters of a digest; the tag holds all 64.
+            short, inputs = digest[:36], _plain(examples.inputs)
+            made = from_numpy(inputs, source, targets=examples.target, name=context, digest=short)
+            mlflow.log_input(made, context=context)
+            mlflow.set_tag(f"slipway.data.{context}", digest)
+        self.parameters({f"rows.{context}": len(examples) for context, examples in parts.items()})
+        self.parameters({"data.source": dataset.source})
+
+    def held_out(self, examples: Examples) -> None:
+        """Write all held-out rows as evaluation/held_out.npz, readable without pickle."""
+        arrays: dict[str, Any] = _named(_plain(examples.inputs)) | {"labels": examples.target}
+        with tempfile.TemporaryDirectory() as folder:
+            np.savez_compressed(Path(folder) / "held_out.npz", **arrays)
+            MlflowClient().log_artifacts(self.run_id, folder, "evaluation")
+
+    def model(self, fitted: Fitted, task: str, dataset: Dataset, split: Split) -> str:
+        """Log the model with signature, example, requirements and golden requests; its models:/ address."""
+        rows = np.unique(np.linspace(0, len(split.held_out) - 1, GOLDEN_ROWS).astype(int))
+        golden = split.held_out.take(rows)
+        answers = fitted.answers(golden.inputs)
+        keywords: dict[str, Any] = {
+            "name": "model",
+            "signature": _signature(fitted.engine, golden.inputs, answers, _output(dataset.kind)),
+            "input_example": _example(fitted.engine, split.train.take(np.arange(min(2, len(split.train)))).inputs),
+            "pip_requirements": requirements(fitted.engine),
+            "metadata": {"slipway": _about(task, dataset)},
+        }
+        info = _log(fitted, keywords)
+        self._golden(info.model_id, golden.inputs, answers, _output(dataset.kind))
+        return f"models:/{info.model_id}"
+
+    def _golden(self, model_id: str, inputs: Mapping[str, Array], answers: Array, output: str) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "golden.npz"
+            arrays: dict[str, Any] = _named(_plain(inputs)) | {f"out.{output}": answers}
+            np.savez(path, **arrays)
+            MlflowClient().log_model_artifact(model_id, str(path))
+
+    def register(self, name: str, source: str) -> int:
+        """Register the logged model as a candidate; its version number."""
+        self.flush()
+        return int(register_candidate(name, run_id=self.run_id, source=source).number)
+
+
+def metric_name(name: str) -> str:
+    """`name` with what MLflow does not allow in a metric's name replaced by an underscore."""
+    return re.sub(r"[^\w\-. :/]", "_", name, flags=re.ASCII)
+
+
+def requirements(engine: Engine) -> list[str]:
+    """What loading the model needs, pinned to what trained it."""
+    return [f"{name}=={metadata.version(name)}" for name in ("mlflow", *REQUIRED[engine])]
+
+
+def _output(kind: Kind) -> str:
+    return "probabilities" if kind is Kind.CLASSIFICATION else "prediction"
+
+
+def _about(task: str, dataset: Dataset) -> dict[str, Any]:
+    return {"schema": 1, "task": task, "kind": dataset.kind.value, "labels": list(dataset.labels)}
+
+
+def _plain(inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """The arrays with object text turned into NumPy unicode, which is stored without pickle."""
+    return {name: np.asarray(v, dtype=str) if v.dtype == object else v for name, v in inputs.items()}
+
+
+def _named(inputs: Mapping[str, Array]) -> dict[str, Array]:
+    return {f"in.{name}": values for name, values in inputs.items()}
+
+
+def _signature(engine: Engine, inputs: Mapping[str, Array], answers: Array, output: str) -> ModelSignature:
+    out = Schema([TensorSpec(answers.dtype, (-1, *answers.shape[1:]), output)])
+    if engine is Engine.SKLEARN:
+        return ModelSignature(Schema([ColSpec(_column_type(v), name) for name, v in inputs.items()]), out)
+    return ModelSignature(Schema([_tensor(name, values) for name, values in inputs.items()]), out)
+
+
+def _tensor(name: str, values: Array) -> TensorSpec:
+    dtype = np.dtype(str) if values.dtype.kind in "OU" else values.dtype
+    return TensorSpec(dtype, (-1, *values.shape[1:]), name)
+
+
+def _column_type(values: Array) -> DataType:
+    return DataType.string if values.dtype.kind in "OU" else DataType.float
+
+
+def _example(engine: Engine, inputs: Mapping[str, Array]) -> Any:
+    if engine is Engine.KERAS:
+        return _plain(inputs)
+    import pandas as pd
+
+    return pd.DataFrame(dict(inputs))
+
+
+def _log(fitted: Fitted, keywords: dict[str, Any]) -> Any:
+    if fitted.engine is Engine.KERAS:
+        import mlflow.tensorflow
+
+        # Not mlflow.keras.log_model: in 3.17.2 it fails as soon as there is an input example (no such folder).
+        return mlflow.tensorflow.log_model(fitted.native, keras_model_kwargs={"save_format": "keras"}, **keywords)
+    import mlflow.sklearn
+
+    return mlflow.sklearn.log_model(fitted.native, pyfunc_predict_fn="predict_proba", **keywords)
+
+
