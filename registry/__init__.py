@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from registry.errors import (
         LedgerBroken,
+        ModelUnusable,
         PolicyInvalid,
         PromotionRefused,
         RegistryError,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "registry.errors": (
-        "LedgerBroken", "PolicyInvalid", "PromotionRefused", "RegistryError", "RegistryMisconfigured",
+        "LedgerBroken", "ModelUnusable", "PolicyInvalid", "PromotionRefused", "RegistryError", "RegistryMisconfigured",
         "RegistryUnreachable", "ReleaseMissing", "ReleaseTampered", "VersionMissing",
     ),
     "registry.mlflow_store": ("Connection", "connect", "download", "register_candidate", "release"),
@@ -54,6 +55,7 @@ __all__ = [
     "Evidence",
     "FileDigest",
     "LedgerBroken",
+    "ModelUnusable",
     "ModelVersion",
     "Outcome",
     "PolicyInvalid",

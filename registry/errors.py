@@ -4,6 +4,7 @@ RegistryError                  1  refused
 ├── PromotionRefused           1  the decision says no; its message lists every reason
 ├── ReleaseMissing             1  no version stands in that stage, or the ledger does not say who put it there
 ├── ReleaseTampered            1  the files are not the approved ones
+├── ModelUnusable              1  a model does not load, or does not answer as its signature says
 ├── LedgerBroken               1  an entry was edited, removed or moved
 ├── VersionMissing             2  no such model or version
 ├── PolicyInvalid              2  policy.yaml says something we do not understand
@@ -43,6 +44,10 @@ class ReleaseTampered(RegistryError):
         super().__init__(
             f"{subject} is not what was approved ({parts}). Next: restore the files, or register, check and approve anew"
         )
+
+
+class ModelUnusable(RegistryError):
+    """A model does not load, or does not answer as its signature says."""
 
 
 class LedgerBroken(RegistryError):

@@ -5,25 +5,33 @@ Reads and writes go where the URIs point: to a server over REST, or straight to 
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mlflow
+import numpy as np
 from mlflow.artifacts import download_artifacts
 from mlflow.entities.model_registry import ModelVersion as MlflowVersion
 from mlflow.exceptions import MlflowException
+from mlflow.models import Model
+from mlflow.pyfunc import PyFuncModel
 from mlflow.tracking import MlflowClient
 from mlflow.tracking._model_registry.utils import _get_store
 from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from registry import digest, policy
 from registry.errors import (
+    ModelUnusable,
     PromotionRefused,
     RegistryError,
     RegistryMisconfigured,
@@ -41,6 +49,7 @@ from registry.wire import ApprovalShape, EvidenceShape, LedgerPage, MovedBody, r
 from registry.words import ModelVersion, Release, Stage
 
 _DATABASES = ("sqlite:", "postgresql", "mysql", "mssql")
+BATCH = 512
 LEDGER_ROUTE = "/api/2.0/slipway/ledger"
 
 
@@ -70,12 +79,31 @@ def connect() -> Connection:
             f"{uri} cannot hold the registry. Next: set MLFLOW_TRACKING_URI=sqlite:///mlflow.db, or a server's address"
         )
     mlflow.set_tracking_uri(tracking)
-    mlflow.set_registry_uri(uri)
+    _set_registry_uri(uri)
+    # The sagemaker SDK brings sagemaker-mlflow along, whose header plugin trips over every URI that is no ARN and warns
+    # at each request (seen with sagemaker-mlflow 0.5.0, 2026-11).
+    logging.getLogger("mlflow.tracking.request_header.registry").addFilter(_quiet)
+    if not sys.stderr.isatty():
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     return Connection(tracking, uri)
 
 
+def _quiet(record: logging.LogRecord) -> bool:
+    return "list index out of range" not in record.getMessage()
+
+
+def _set_registry_uri(uri: str) -> None:
+    """Point MLflow at a registry; what the user said in the environment stays said."""
+    said = os.environ.get("MLFLOW_REGISTRY_URI")
+    mlflow.set_registry_uri(uri)  # writes the variable too, which would outlive a change of the tracking URI
+    if said is None:
+        os.environ.pop("MLFLOW_REGISTRY_URI", None)
+    else:
+        os.environ["MLFLOW_REGISTRY_URI"] = said
+
+
 def register_candidate(name: str, *, run_id: str, source: str) -> ModelVersion:
-    """Register a logged model (`models:/m-...`, or `runs:/...`) as the next version of `name`; the caller is its author."""
+    """Register a logged model (`models:/m-...` or `runs:/...`) as the next version of `name`; the caller is its author."""
     connect()
     with _mapped():
         made = mlflow.register_model(source, name, await_registration_for=0)
@@ -92,11 +120,9 @@ def model_version(model: str, number: int) -> ModelVersion:
 
 def in_stage(model: str, stage: Stage) -> ModelVersion | None:
     """The version that stands in a stage with an alias, if any does."""
-    try:
-        with _mapped():
-            return _word(MlflowClient().get_model_version_by_alias(model, str(stage.alias)))
-    except VersionMissing:
-        return None
+    with _mapped():
+        number = MlflowClient().get_registered_model(model).aliases.get(str(stage.alias))
+    return None if number is None else model_version(model, int(number))
 
 
 def fetch_model(version: ModelVersion, into: Path) -> Path:
@@ -113,6 +139,55 @@ def fetch_run_file(version: ModelVersion, path: str, into: Path) -> Path | None:
         if path not in listed:
             return None
         return Path(download_artifacts(run_id=version.run_id, artifact_path=path, dst_path=str(into)))
+
+
+def labels_of(folder: Path) -> tuple[str, ...]:
+    """The classes a downloaded model tells apart, in index order, as its `slipway` metadata says.
+
+    Raises:
+        ModelUnusable: when it says nothing, or is no classifier.
+    """
+    said = (Model.load(str(folder)).metadata or {}).get("slipway", {})
+    labels = said.get("labels")
+    if said.get("kind") != "classification" or not labels:
+        raise ModelUnusable(f"the model's metadata names no classes (kind {said.get('kind')!r})")
+    return tuple(map(str, labels))
+
+
+def predict(folder: Path, inputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+    """Load a downloaded model and answer all rows, a few hundred at a time.
+
+    Raises:
+        ModelUnusable: when it does not load, or refuses these inputs.
+    """
+    rows = len(next(iter(inputs.values())))
+    try:
+        model = mlflow.pyfunc.load_model(str(folder))
+        parts = [
+            _array(model.predict(_request(model, {name: v[at : at + BATCH] for name, v in inputs.items()})))
+            for at in range(0, rows, BATCH)
+        ]
+    except (MlflowException, ValueError, TypeError, KeyError, ImportError, AttributeError) as error:
+        raise ModelUnusable(f"the model does not answer: {error}") from error
+    return np.concatenate(parts)
+
+
+def _request(model: PyFuncModel, inputs: dict[str, NDArray[Any]]) -> object:
+    """Inputs in the shape that the signature asks for: named tensors, one unnamed tensor, or columns."""
+    schema = model.metadata.get_input_schema()
+    if schema is not None and not schema.is_tensor_spec():
+        import pandas as pd
+
+        return pd.DataFrame({name: values if values.ndim == 1 else list(values) for name, values in inputs.items()})
+    if schema is not None and schema.has_input_names():
+        return inputs
+    return next(iter(inputs.values()))
+
+
+def _array(output: Any) -> NDArray[Any]:
+    if isinstance(output, Mapping):
+        output = output.get("probabilities", next(iter(output.values())))
+    return np.asarray(output.to_numpy() if hasattr(output, "to_numpy") else output)
 
 
 def send_evidence(version: ModelVersion, evidence: EvidenceShape) -> None:
@@ -186,7 +261,7 @@ def release(model: str, stage: Stage = Stage.PRODUCTION) -> Release:
     connect()
     version = in_stage(model, stage)
     if version is None:
-        raise ReleaseMissing(f"{model} has no version in {stage.value}. Next: slipway promote {model}/N --to {stage.value}")
+        raise ReleaseMissing(f"{model} has nothing in {stage.value}. Next: slipway promote {model}/N --to {stage.value}")
     entries = ledger(model, version.number)
     moves = [entry for entry in entries if entry.kind is Kind.MOVED]
     body = read(MovedBody, moves[-1].body) if moves else None

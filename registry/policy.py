@@ -1,4 +1,4 @@
-"""What must hold before a version may move? The policy file, validated; found once, at a command's or request's entry."""
+"""What must hold before a version may move? The policy file, validated."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def _keys() -> set[str]:
 
 
 def load() -> Policy:
-    """The policy in force: SLIPWAY_POLICY, else ./policy.yaml, else the built-in one, which is as strict as the shipped.
+    """The policy in force: SLIPWAY_POLICY, else ./policy.yaml, else the built-in one, as strict as the shipped file.
 
     Raises:
         PolicyInvalid: when the file named is missing or not understood.

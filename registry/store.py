@@ -62,7 +62,8 @@ class GovernedStore(SqlAlchemyStore):
         """Open the database, and make the ledger's tables where they are missing."""
         super().__init__(db_uri)
         tables.create_tables(self.engine)
-        self.ManagedSessionMaker = OneSession(self.ManagedSessionMaker)
+        self._sessions = OneSession(self.ManagedSessionMaker)
+        self.ManagedSessionMaker = self._sessions
         self._clock = clock
 
     # --- moving: stage and alias are one thing
@@ -89,7 +90,7 @@ class GovernedStore(SqlAlchemyStore):
     def delete_registered_model_alias(self, name: str, alias: str) -> None:
         """Delete an alias; without @champion or @challenger its version is archived."""
         stage = Stage.of_alias(alias)
-        with self.ManagedSessionMaker(read_only=False) as session:
+        with self._sessions.transaction() as session:
             row = self._get_registered_model_alias(session, name, alias)
             if stage is None or row is None:
                 super().delete_registered_model_alias(name, alias)
@@ -97,7 +98,7 @@ class GovernedStore(SqlAlchemyStore):
                 self._move(name, row.version, Stage.ARCHIVED, via="alias")
 
     def _move(self, name: str, version: int, target: Stage, via: str) -> MlflowVersion:
-        with self.ManagedSessionMaker(read_only=False) as session:
+        with self._sessions.transaction() as session:
             tables.lock(session)
             found = self._get_sql_model_version(session, name, version)
             current = Stage(found.current_stage)
@@ -195,7 +196,7 @@ class GovernedStore(SqlAlchemyStore):
         takers = {shown.EVIDENCE_TAG: self._take_evidence, shown.APPROVAL_TAG: self._take_approval}
         if tag.key not in takers:
             raise refused(f"tag {tag.key} is written by slipway alone. Next: slipway approve {name}/{version}")
-        with self.ManagedSessionMaker(read_only=False) as session:
+        with self._sessions.transaction() as session:
             tables.lock(session)
             found = self._get_sql_model_version(session, name, _number(version))
             takers[tag.key](session, found, tag.value or "")
@@ -258,7 +259,7 @@ class GovernedStore(SqlAlchemyStore):
     ) -> MlflowVersion:
         """Register a version; slipway's tags on it (a copy carries them) are left out, its authors written down."""
         kept = [tag for tag in tags or () if not shown.is_protected(tag.key)]
-        with self.ManagedSessionMaker(read_only=False) as session:
+        with self._sessions.transaction() as session:
             made = super().create_model_version(name, source, run_id, kept, *args, **kwargs)
             body = RegisteredBody(
                 authors=self._authors(session, made), source=source, run_id=made.run_id or None,
@@ -284,14 +285,14 @@ class GovernedStore(SqlAlchemyStore):
 
     def delete_model_version(self, name: str, version: int | str) -> None:
         """Delete a version that nobody relies on."""
-        with self.ManagedSessionMaker(read_only=False) as session:
+        with self._sessions.transaction() as session:
             tables.lock(session)
             self._leave(session, self._get_sql_model_version(session, name, _number(version)), "deleted")
             super().delete_model_version(name, version)
 
     def delete_registered_model(self, name: str) -> None:
         """Delete a model none of whose versions anybody relies on."""
-        with self.ManagedSessionMaker(read_only=False) as session:
+        with self._sessions.transaction() as session:
             tables.lock(session)
             for found in self._versions(session, name):
                 self._leave(session, found, "deleted")
@@ -299,7 +300,7 @@ class GovernedStore(SqlAlchemyStore):
 
     def rename_registered_model(self, name: str, new_name: str) -> RegisteredModel:
         """Rename a model none of whose versions anybody relies on; its authors stay its authors."""
-        with self.ManagedSessionMaker(read_only=False) as session:
+        with self._sessions.transaction() as session:
             tables.lock(session)
             for found in self._versions(session, name):
                 authors = self._standing(session, found).authors
@@ -312,7 +313,7 @@ class GovernedStore(SqlAlchemyStore):
 
     def update_model_version(self, name: str, version: int | str, description: str | None = None) -> MlflowVersion:
         """Describe a version, until somebody has approved it: what was approved stays as it was read."""
-        with self.ManagedSessionMaker(read_only=False) as session:
+        with self._sessions.transaction() as session:
             found = self._get_sql_model_version(session, name, _number(version))
             if self._standing(session, found).protected:
                 raise refused(f"{name}/{version} is approved, its description stays as it was read")

@@ -1,0 +1,141 @@
+"""Measure a version and its champion on the same held-out rows, and hand the evidence to the registry."""
+
+from __future__ import annotations
+
+import io
+import logging
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from registry import digest, mlflow_store, policy
+from registry.errors import ModelUnusable, RegistryError
+from registry.evaluation import Indices, class_indices, classification, discordant
+from registry.gates import Champion
+from registry.promotion import judged
+from registry.standing import standing
+from registry.wire import EvidenceShape, FileShape, PairedShape
+from registry.words import Evidence, FileDigest, ModelVersion, Stage
+
+HELD_OUT = "evaluation/held_out.npz"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """The rows no model was fitted on: named inputs, the true class of each row, and the file's digest."""
+
+    inputs: Mapping[str, NDArray[Any]]
+    labels: NDArray[Any]
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A version's files on this disk, and what they hash to."""
+
+    version: ModelVersion
+    folder: Path
+    files: tuple[FileDigest, ...]
+
+    @property
+    def digest(self) -> str:
+        """The digest over all files."""
+        return digest.digest_of(self.files)
+
+
+def check(version: ModelVersion) -> Evidence:
+    """Measure, record and judge one version; the verdicts are those of the policy in force here.
+
+    Raises:
+        RegistryError: when the version's files or its held-out rows cannot be had.
+    """
+    with tempfile.TemporaryDirectory(prefix="slipway-check-") as scratch:
+        evidence = _measure(version, Path(scratch))
+    mlflow_store.send_evidence(version, evidence)
+    return recorded(version)
+
+
+def recorded(version: ModelVersion) -> Evidence:
+    """The newest evidence on a version, judged by the policy in force here.
+
+    Raises:
+        RegistryError: when there is none.
+    """
+    evidence = standing(mlflow_store.ledger(version.name, version.number)).evidence
+    if evidence is None:
+        raise RegistryError(f"{version} was never checked. Next: slipway check {version}")
+    stands = mlflow_store.in_stage(version.name, Stage.PRODUCTION)
+    champion = Champion(stands.number, None) if stands else None
+    return judged(evidence, policy.load().rules(version.name, Stage.PRODUCTION), champion)
+
+
+def _measure(version: ModelVersion, scratch: Path) -> EvidenceShape:
+    rows = _held_out(version, scratch)
+    mine = _fetch(version, scratch / "candidate")
+    labels = mlflow_store.labels_of(mine.folder)
+    truth = np.asarray(rows.labels, dtype=np.int64)
+    answers = _answers(mine, rows, labels)
+    return EvidenceShape(
+        digest=mine.digest,
+        files=tuple(FileShape(path=f.path, sha256=f.sha256, size=f.size) for f in mine.files),
+        held_out=rows.sha256,
+        rows=len(truth),
+        measures=classification(truth, answers, labels),
+        paired=_against_champion(version, rows, answers, scratch),
+    )
+
+
+def _fetch(version: ModelVersion, into: Path) -> Fetched:
+    into.mkdir()
+    folder = mlflow_store.fetch_model(version, into)
+    return Fetched(version, folder, digest.hash_folder(folder))
+
+
+def _held_out(version: ModelVersion, scratch: Path) -> HeldOut:
+    path = mlflow_store.fetch_run_file(version, HELD_OUT, scratch)
+    if path is None:
+        raise RegistryError(f"{version} has no held-out rows. Next: log {HELD_OUT} on run {version.run_id}")
+    raw = path.read_bytes()
+    try:
+        with np.load(io.BytesIO(raw), allow_pickle=False) as arrays:
+            inputs = {name.removeprefix("in."): arrays[name] for name in arrays.files if name.startswith("in.")}
+            labels = arrays["labels"]
+    except (ValueError, KeyError, OSError) as error:
+        raise RegistryError(f"{HELD_OUT} of {version} cannot be read: {error}") from error
+    odd = [name for name, values in inputs.items() if len(values) != len(labels)]
+    if not len(labels) or not inputs or odd:
+        raise RegistryError(f"{HELD_OUT} of {version} holds {len(labels)} labels, and no matching inputs {odd or ''}")
+    return HeldOut(inputs, labels, digest.hash_file(path))
+
+
+def _answers(fetched: Fetched, rows: HeldOut, labels: tuple[str, ...]) -> Indices:
+    try:
+        return class_indices(mlflow_store.predict(fetched.folder, rows.inputs), labels)
+    except ValueError as error:
+        raise ModelUnusable(f"{fetched.version}: {error}") from error
+
+
+def _against_champion(
+    version: ModelVersion, rows: HeldOut, answers: Indices, scratch: Path
+) -> PairedShape | None:
+    stands = mlflow_store.in_stage(version.name, Stage.PRODUCTION)
+    if stands is None:
+        return None
+    champion = _fetch(stands, scratch / "champion")
+    try:
+        theirs = _answers(champion, rows, mlflow_store.labels_of(champion.folder))
+    except ModelUnusable as error:
+        # Not comparable is not a pass: without the comparison the gate says unknown, and unknown blocks.
+        _log.warning("champion %s cannot answer these rows: %s", stands, error)
+        return None
+    mine_only, theirs_only = discordant(np.asarray(rows.labels, dtype=np.int64), answers, theirs)
+    return PairedShape(
+        champion=stands.number, champion_digest=champion.digest, rows=len(answers),
+        only_candidate=mine_only, only_champion=theirs_only,
+    )  # fmt: skip

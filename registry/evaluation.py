@@ -1,0 +1,66 @@
+"""How good are these predictions? Pure functions over arrays. No I/O happens here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Indices = NDArray[np.int64]
+
+
+def class_indices(output: NDArray[Any], labels: Sequence[str]) -> Indices:
+    """Turn what a classifier answers into one class index per row.
+
+    Args:
+        output: probabilities or scores, shape (rows, classes); one score per row, shape (rows, 1), for two classes;
+            or the classes themselves, shape (rows,), as indices or as the labels' own text.
+        labels: the classes in index order.
+
+    Raises:
+        ValueError: when the answer fits none of these.
+    """
+    if output.ndim == 2 and output.shape[1] == len(labels) and len(labels) > 1:
+        return np.asarray(output.argmax(axis=1), dtype=np.int64)
+    if output.ndim == 2 and output.shape[1] == 1:
+        output = output[:, 0]
+        if np.issubdtype(output.dtype, np.floating) and len(labels) == 2:
+            return (output >= 0.5).astype(np.int64)
+    if output.ndim != 1:
+        raise ValueError(f"the model answers with shape {output.shape}, wanted (rows,) or (rows, {len(labels)})")
+    place = {label: index for index, label in enumerate(labels)}
+    named = [place.get(_text(value)) for value in output.tolist()]
+    if all(index is not None for index in named):
+        return np.asarray(named, dtype=np.int64)
+    if np.issubdtype(output.dtype, np.integer) and output.min() >= 0 and output.max() < len(labels):
+        return output.astype(np.int64)
+    raise ValueError(f"the model answers with classes that are not among {', '.join(labels)}")
+
+
+def _text(value: object) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def classification(truth: Indices, predicted: Indices, labels: Sequence[str]) -> dict[str, float]:
+    """Accuracy, and recall of each class that occurs, their mean and their lowest, all in [0, 1].
+
+    A class without a held-out row has no recall and is left out of the mean.
+    """
+    right = truth == predicted
+    recalls = {
+        label: float(right[truth == index].mean()) for index, label in enumerate(labels) if (truth == index).any()
+    }
+    measures = {f"recall.{label}": recall for label, recall in recalls.items()}
+    return measures | {
+        "accuracy": float(right.mean()),
+        "recall_macro": float(np.mean(list(recalls.values()))),
+        "recall_lowest": min(recalls.values()),
+    }
+
+
+def discordant(truth: Indices, candidate: Indices, champion: Indices) -> tuple[int, int]:
+    """On how many rows is only the candidate right, and on how many only the champion?"""
+    mine, theirs = candidate == truth, champion == truth
+    return int((mine & ~theirs).sum()), int((theirs & ~mine).sum())

@@ -1,0 +1,69 @@
+"""Ledger entries as people and machines read them. No I/O happens here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from registry.ledger import Entry, Kind, stamp
+from registry.wire import ApprovedBody, DeletedBody, EvidenceShape, MovedBody, RegisteredBody, read
+
+
+def line(entry: Entry) -> str:
+    """One entry in one line: number, time, version, who, what."""
+    return f"{entry.seq:>5}  {entry.at:%Y-%m-%d %H:%M:%S}  {entry.model}/{entry.version}  {entry.actor}  {_told(entry)}"
+
+
+def as_json(entry: Entry) -> dict[str, object]:
+    """One entry with its body opened up."""
+    return {
+        "seq": entry.seq,
+        "at": stamp(entry.at),
+        "kind": entry.kind.value,
+        "model": entry.model,
+        "version": entry.version,
+        "actor": entry.actor.name,
+        "verified": entry.actor.verified,
+        "body": json.loads(entry.body),
+        "hash": entry.hash,
+    }
+
+
+def _told(entry: Entry) -> str:
+    return _WORDS[entry.kind](entry.body)
+
+
+def _registered(text: str) -> str:
+    body = read(RegisteredBody, text)
+    return f"registered {body.source} (author {', '.join(body.authors)})"
+
+
+def _checked(text: str) -> str:
+    body = read(EvidenceShape, text)
+    shown = [f"{name} {body.measures[name]:.3f}" for name in ("accuracy", "recall_macro") if name in body.measures]
+    return f"checked sha256 {body.digest[:12]} on {body.rows} rows: {', '.join(shown) or 'nothing measured'}"
+
+
+def _approved(text: str) -> str:
+    body = read(ApprovedBody, text)
+    return f"approved sha256 {body.digest[:12]}{f': {body.comment}' if body.comment else ''}"
+
+
+def _moved(text: str) -> str:
+    body = read(MovedBody, text)
+    archived = f", archiving {', '.join(map(str, body.displaced))}" if body.displaced else ""
+    on = f" (approvals {', '.join(map(str, body.approvals))})" if body.approvals else ""
+    return f"moved from {body.source} to {body.target}{archived}{on}"
+
+
+def _deleted(text: str) -> str:
+    return f"deleted from {read(DeletedBody, text).source}"
+
+
+_WORDS: dict[Kind, Callable[[str], str]] = {
+    Kind.REGISTERED: _registered,
+    Kind.CHECKED: _checked,
+    Kind.APPROVED: _approved,
+    Kind.MOVED: _moved,
+    Kind.DELETED: _deleted,
+}

@@ -1,0 +1,36 @@
+"""A real MLflow on SQLite in a temporary folder, and small scikit-learn models that take milliseconds."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from tests.registry.world import World, empty_database
+
+
+@pytest.fixture(scope="session")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One migrated, empty database: migrating takes seconds, copying does not."""
+    return empty_database(tmp_path_factory.mktemp("pristine") / "mlflow.db")
+
+
+@pytest.fixture
+def world(tmp_path: Path, pristine: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """A registry of its own for one test, with ana at the keyboard."""
+    shutil.copy(pristine, tmp_path / "mlflow.db")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SLIPWAY_POLICY", raising=False)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    monkeypatch.delenv("MLFLOW_REGISTRY_URI", raising=False)
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    world = World(tmp_path, monkeypatch)
+    world.acting("ana")
+    yield world
+    while mlflow.active_run():
+        mlflow.end_run()
+    mlflow.set_registry_uri("")
+    mlflow.set_tracking_uri(None)
