@@ -68,7 +68,7 @@ def _from_keras(data: Path, outputs: tuple[str, ...]) -> Converted:
     names = [t.name for t in model.inputs]
 
     def native(arrays: Arrays) -> Arrays:
-        answers = model.predict_on_batch([arrays[name] for name in names])
+        answers = model(_as_called(model, [arrays[name] for name in names]), training=False)
         every = answers if isinstance(answers, list) else [answers]
         return {name: np.asarray(a) for name, a in zip(outputs, every, strict=True)}
 
@@ -77,15 +77,29 @@ def _from_keras(data: Path, outputs: tuple[str, ...]) -> Converted:
     return Converted(graph, native, {"format": "keras", "opset": str(OPSET), **tools})
 
 
+def _as_called(model: Any, tensors: list[Any]) -> Any:
+    """The tensors, in the order of the model's inputs, in the structure that the model was built with."""
+    import keras
+
+    return keras.tree.pack_sequence_as(model._inputs_struct, tensors)
+
+
 def _export(model: Any) -> onnx.ModelProto:
-    # Keras's own export(format="onnx") fails on some layers only when the result is loaded or run, so we go by
-    # way of a SavedModel and tf2onnx's loader (private, hence the exact pin of tf2onnx).
+    # Keras's own ONNX export fails on some layers only when the result is loaded or run, so we go by way of a SavedModel and tf2onnx's loader (private, hence the exact pin of tf2onnx).
     import contextlib
     import logging
     import tempfile
 
+    import keras
+
     with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stdout(None):
-        model.export(scratch, verbose=False)
+        archive = keras.export.ExportArchive()
+        archive.track(model)
+        # training=False is said here because Keras's own export leaves it open: normalisation layers would go on
+        # measuring the batch, and layers that augment would go on drawing random numbers.
+        archive.add_endpoint("serve", lambda *tensors: model(_as_called(model, list(tensors)), training=False),
+                             [keras.InputSpec(shape=t.shape, dtype=t.dtype, name=t.name) for t in model.inputs])
+        archive.write_out(scratch, verbose=False)
         logging.getLogger("tf2onnx").setLevel(logging.ERROR)
         from tf2onnx import convert as tf2onnx_convert
         from tf2onnx import tf_loader

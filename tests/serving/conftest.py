@@ -28,20 +28,25 @@ def described(folder: Path, **metadata: Any) -> Path:
 
 @pytest.fixture(scope="session")
 def network_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The files of a registered version: a network with normalisation and a convolution, and golden requests."""
+    """The files of a registered version, and golden requests.
+
+    The network has what converters get wrong: layers that act only in training, and inputs given by name.
+    """
     import keras
 
     keras.utils.set_random_seed(7)
     folder = tmp_path_factory.mktemp("network")
     image = keras.Input((6, 6, 1), name="image")
-    x = keras.layers.Rescaling(1 / 16)(image)
+    x = keras.layers.RandomTranslation(0.2, 0.2, seed=1)(keras.layers.Rescaling(1 / 16)(image))
     x = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 3, activation="relu")(x))
     out = keras.layers.Dense(3, activation="softmax", name="probabilities")(keras.layers.Flatten()(x))
-    network = keras.Model(image, out)
+    network = keras.Model({"image": image}, out)
+    network.compile(loss="sparse_categorical_crossentropy")
     (folder / "data").mkdir()
-    network.save(folder / "data" / "model.keras")
     rows = np.random.default_rng(0).uniform(0, 16, (8, 6, 6, 1)).astype(np.float32)
-    np.savez(folder / "golden.npz", **{"in.image": rows, "out.probabilities": network.predict(rows, verbose=0)})
+    network.fit({"image": rows}, np.arange(8) % 3, epochs=3, verbose=0)
+    network.save(folder / "data" / "model.keras")
+    np.savez(folder / "golden.npz", **{"in.image": rows, "out.probabilities": network.predict({"image": rows}, verbose=0)})
     return described(folder)
 
 
