@@ -85,7 +85,8 @@ def _as_called(model: Any, tensors: list[Any]) -> Any:
 
 
 def _export(model: Any) -> onnx.ModelProto:
-    # Keras's own ONNX export fails on some layers only when the result is loaded or run, so we go by way of a SavedModel and tf2onnx's loader (private, hence the exact pin of tf2onnx).
+    # Keras's own ONNX export fails on some layers only when the result is loaded or run, so we go by way of a
+    # SavedModel and tf2onnx's loader (private, hence the exact pin of tf2onnx).
     import contextlib
     import logging
     import tempfile

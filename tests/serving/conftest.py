@@ -46,7 +46,8 @@ def network_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = np.random.default_rng(0).uniform(0, 16, (8, 6, 6, 1)).astype(np.float32)
     network.fit({"image": rows}, np.arange(8) % 3, epochs=3, verbose=0)
     network.save(folder / "data" / "model.keras")
-    np.savez(folder / "golden.npz", **{"in.image": rows, "out.probabilities": network.predict({"image": rows}, verbose=0)})
+    answers = network.predict({"image": rows}, verbose=0)
+    np.savez(folder / "golden.npz", **{"in.image": rows, "out.probabilities": answers})
     return described(folder)
 
 

@@ -26,7 +26,8 @@ def wanted(tmp_path: Path) -> Wanted:
     file = tmp_path / "file.zip"
     package.write_zip(tmp_path / "nothing", file)
     upload = Upload("bucket", "releases/m/d/bundles/b/manifest.json", file, "0" * 64, 10)
-    return Wanted("m/3", (upload,), replace(upload, key="releases/m/d/lambda/c.zip"), "layer", LAYER, "layers/i.zip", SPEC)
+    code = replace(upload, key="releases/m/d/lambda/c.zip")
+    return Wanted("m/3", (upload,), code, "layer", LAYER, "layers/i.zip", SPEC)
 
 
 def state(**changes: object) -> FunctionState:
