@@ -1,0 +1,57 @@
+"""The local Lambda: its control plane, and the host that runs functions in processes of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from serving.local.functions.aliases import AliasControl
+from serving.local.functions.attributes import AttributeControl
+from serving.local.functions.control import FunctionControl
+from serving.local.functions.host import FunctionHost
+from serving.local.functions.invoke import Invoker
+from serving.local.functions.layers import LayerControl
+from serving.local.functions.packages import PackageStore
+from serving.local.functions.urls import FunctionUrls
+from serving.local.interpreters import Interpreter
+from serving.local.processes import Nursery
+from serving.local.protocol import Service
+
+
+class FunctionService:
+    """Lambda as one thing: a service for the front door, function URLs, and an end to it all."""
+
+    def __init__(
+        self,
+        *,
+        state: Path,
+        interpreters: Mapping[str, Interpreter],
+        nursery: Nursery,
+        endpoint: str,
+        port: int,
+        credentials: Mapping[str, str],
+        settle_seconds: float = 0.0,
+    ) -> None:
+        self.packages = PackageStore(state / "packages")
+        self._host = FunctionHost(
+            state=state, interpreters=interpreters, nursery=nursery, packages=self.packages, credentials=credentials
+        )
+        control = FunctionControl(self._host, self.packages, endpoint=endpoint, settle_seconds=settle_seconds)
+        attributes = AttributeControl(control, self._host, port=port)
+        invoker = Invoker(control, self._host)
+        parts = (
+            control,
+            LayerControl(control, self.packages, endpoint=endpoint),
+            AliasControl(control),
+            attributes,
+            invoker,
+        )
+        operations = {name: operation for part in parts for name, operation in part.operations().items()}
+        # Runtimes are checked against the interpreters found here, with Lambda's own wording.
+        unchecked = frozenset({"runtime", "compatibleRuntime", "compatibleRuntimes"})
+        self.service = Service("lambda", operations, unchecked=unchecked)
+        self.urls = FunctionUrls(attributes, invoker)
+
+    def close(self) -> None:
+        """End every function's processes."""
+        self._host.close()

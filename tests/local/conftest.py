@@ -1,0 +1,102 @@
+"""One local AWS for all these tests, and plain boto3 clients that only know its variables."""
+
+from __future__ import annotations
+
+import io
+import uuid
+import zipfile
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from serving.local import running
+
+Clients = Callable[[str], Any]
+BUCKET = "slipway-123456789012-us-east-1"
+ROLE = "arn:aws:iam::123456789012:role/slipway-exec-lambda"
+ECHO = "def handler(event, context):\n    return event\n"
+
+
+def client_for(environment: dict[str, str], service: str) -> Any:
+    """A client as a user's would be, but with no retries: a refusal is to be seen at once."""
+    return boto3.client(
+        service,
+        endpoint_url=environment["AWS_ENDPOINT_URL"],
+        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
+        region_name=environment["AWS_REGION"],
+        config=Config(retries={"total_max_attempts": 1}, read_timeout=60, max_pool_connections=50),
+    )
+
+
+@pytest.fixture(scope="session")
+def aws() -> Iterator[dict[str, str]]:
+    """The variables of a local AWS that runs for the whole session."""
+    with running() as environment:
+        yield environment
+
+
+@pytest.fixture(scope="session")
+def client(aws: dict[str, str]) -> Clients:
+    """Makes one client per service."""
+    made: dict[str, Any] = {}
+
+    def get(service: str) -> Any:
+        if service not in made:
+            made[service] = client_for(aws, service)
+        return made[service]
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def lambdas(client: Clients) -> Any:
+    """The Lambda client."""
+    return client("lambda")
+
+
+@pytest.fixture(scope="session")
+def s3(client: Clients) -> Any:
+    """The S3 client."""
+    return client("s3")
+
+
+@pytest.fixture(scope="session")
+def runtime(lambdas: Any) -> str:
+    """A runtime that this machine offers, found as a deployer finds it."""
+    import sys
+
+    return f"python3.{sys.version_info.minor}"
+
+
+def zipped(files: dict[str, str | bytes]) -> bytes:
+    """A zip of these files."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return out.getvalue()
+
+
+Maker = Callable[..., str]
+
+
+@pytest.fixture
+def make_function(lambdas: Any, runtime: str) -> Iterator[Maker]:
+    """Creates a function from its source text and returns its name; deleted after the test."""
+    names: list[str] = []
+
+    def make(source: str = ECHO, **settings: Any) -> str:
+        name = f"f-{uuid.uuid4().hex[:12]}"
+        defaults = {"Runtime": runtime, "Role": ROLE, "Handler": "main.handler", "Timeout": 10}
+        code = {"ZipFile": zipped({"main.py": source})}
+        lambdas.create_function(FunctionName=name, **{**defaults, "Code": code, **settings})
+        names.append(name)
+        return name
+
+    yield make
+    for name in names:
+        lambdas.delete_function(FunctionName=name)
