@@ -40,7 +40,7 @@ def main() -> int:
 
 def _start(stage: Stage, services: ExitStack) -> None:
     with stage.step("start an MLflow server with the enforcing registry, and a local AWS", "everybody") as ended:
-        aws = services.enter_context(running(HOME / "aws"))
+        aws = services.enter_context(running("--state", str(HOME / "aws")))
         address = services.enter_context(mlflow_server(HOME))
         stage.environment |= {**aws, "MLFLOW_TRACKING_URI": address}
         os.environ.update({**aws, **QUIET, "MLFLOW_TRACKING_URI": address, "SLIPWAY_USER": REVIEWER})
