@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _MARKS = {Outcome.PASSED: "passed", Outcome.FAILED: "FAILED", Outcome.UNKNOWN: "unknown"}
 
 
-class Reference(click.ParamType):
+class Reference(click.ParamType[tuple[str, int]]):
     """`MODEL/VERSION`, as in images/3."""
 
     name = "MODEL/VERSION"
@@ -88,11 +88,11 @@ def approve(version: tuple[str, int], comment: str) -> None:
     """Consent to a version's bytes, as they were checked last. Nobody's own version, no CI identity."""
     from registry import check as measuring
     from registry import mlflow_store
-    from registry.wire import ApprovalShape
+    from registry.wire import WordShape
 
     found = _find(version)
     evidence = measuring.recorded(found)
-    mlflow_store.send_approval(found, ApprovalShape(digest=evidence.digest, comment=comment))
+    mlflow_store.send_approval(found, WordShape(digest=evidence.digest, comment=comment))
     click.echo(f"{found} approved, sha256 {evidence.digest[:12]}")
 
 

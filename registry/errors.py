@@ -42,7 +42,7 @@ class ReleaseTampered(RegistryError):
         found = (("changed", self.changed), ("missing", self.missing), ("extra", self.extra))
         parts = "; ".join(f"{word}: {', '.join(names)}" for word, names in found if names)
         super().__init__(
-            f"{subject} is not what was approved ({parts}). Next: restore the files, or register, check and approve anew"
+            f"{subject} is not what was approved ({parts}). Next: restore the files, or check and approve anew"
         )
 
 

@@ -79,11 +79,12 @@ def not_worse(paired: Paired | None, champion: Champion | None, rule: NotWorse) 
     interval = paired_interval(paired.only_candidate, paired.only_champion, paired.rows)
     told = f"accuracy {gain:+.3f} against champion {champion.number} (95 % {interval[0]:+.3f} to {interval[1]:+.3f})"
     p_worse = binomial_tail(paired.only_champion, paired.only_candidate + paired.only_champion)
+    outcome, why = Outcome.PASSED, _leaning(paired, rule)
     if gain < -rule.margin:
-        return Verdict(gate, Outcome.FAILED, f"{told}: beyond the margin {rule.margin:.3f}", gain, -rule.margin, interval)
-    if gain < 0 and p_worse < rule.significance:
-        return Verdict(gate, Outcome.FAILED, f"{told}: worse (p {p_worse:.3f})", gain, -rule.margin, interval)
-    return Verdict(gate, Outcome.PASSED, f"{told}: {_leaning(paired, rule)}", gain, -rule.margin, interval)
+        outcome, why = Outcome.FAILED, f"beyond the margin {rule.margin:.3f}"
+    elif gain < 0 and p_worse < rule.significance:
+        outcome, why = Outcome.FAILED, f"worse (p {p_worse:.3f})"
+    return Verdict(gate, outcome, f"{told}: {why}", gain, -rule.margin, interval)
 
 
 def _leaning(paired: Paired, rule: NotWorse) -> str:
@@ -97,7 +98,7 @@ def binomial_tail(at_least: int, trials: int) -> float:
     for k in range(at_least, trials):
         term = term * (trials - k) // (k + 1)
         total += term
-    return total / 2**trials
+    return float(total / 2**trials)
 
 
 def paired_interval(only_candidate: int, only_champion: int, rows: int) -> tuple[float, float]:

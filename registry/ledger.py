@@ -20,6 +20,8 @@ class Kind(Enum):
     REGISTERED = "registered"
     CHECKED = "checked"
     APPROVED = "approved"
+    REJECTED = "rejected"
+    WITHDRAWN = "withdrawn"
     MOVED = "moved"
     DELETED = "deleted"
 

@@ -1,3 +1,5 @@
+# mypy: disallow-untyped-calls=False
+# MLflow's own functions carry no annotations.
 """The client's side of the registry: MLflow's calls, and nothing decided here.
 
 Reads and writes go where the URIs point: to a server over REST, or straight to a database through the `slipway:` store.
@@ -45,7 +47,7 @@ from registry.promotion import judged
 from registry.shown import APPROVAL_TAG, EVIDENCE_TAG
 from registry.standing import approval_of, evidence_of, standing
 from registry.store import SCHEME, GovernedStore
-from registry.wire import ApprovalShape, EvidenceShape, LedgerPage, MovedBody, read
+from registry.wire import EvidenceShape, LedgerPage, MovedBody, WordShape, read
 from registry.words import ModelVersion, Release, Stage
 
 _DATABASES = ("sqlite:", "postgresql", "mysql", "mssql")
@@ -103,7 +105,7 @@ def _set_registry_uri(uri: str) -> None:
 
 
 def register_candidate(name: str, *, run_id: str, source: str) -> ModelVersion:
-    """Register a logged model (`models:/m-...` or `runs:/...`) as the next version of `name`; the caller is its author."""
+    """Register a logged model (`models:/m-...` or `runs:/...`) as the next version of `name`, by us."""
     connect()
     with _mapped():
         made = mlflow.register_model(source, name, await_registration_for=0)
@@ -195,7 +197,7 @@ def send_evidence(version: ModelVersion, evidence: EvidenceShape) -> None:
     _tag(version, EVIDENCE_TAG, evidence.dump())
 
 
-def send_approval(version: ModelVersion, approval: ApprovalShape) -> None:
+def send_approval(version: ModelVersion, approval: WordShape) -> None:
     """Approve a version as whoever we are."""
     _tag(version, APPROVAL_TAG, approval.dump())
 
@@ -261,7 +263,8 @@ def release(model: str, stage: Stage = Stage.PRODUCTION) -> Release:
     connect()
     version = in_stage(model, stage)
     if version is None:
-        raise ReleaseMissing(f"{model} has nothing in {stage.value}. Next: slipway promote {model}/N --to {stage.value}")
+        promote = f"slipway promote {model}/VERSION --to {stage.value}"
+        raise ReleaseMissing(f"{model} has nothing in {stage.value}. Next: {promote}")
     entries = ledger(model, version.number)
     moves = [entry for entry in entries if entry.kind is Kind.MOVED]
     body = read(MovedBody, moves[-1].body) if moves else None

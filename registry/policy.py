@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from registry.errors import PolicyInvalid
 from registry.gates import GateRules, NotWorse
@@ -33,8 +33,10 @@ BUILT_IN: Mapping[str, Any] = {
             "not_worse": {"margin": 0.01, "significance": 0.05},
             "evidence_max_age_days": 30,
         },
-        "approvals": {"needed": 1, "expire_after_days": 30, "claimed_names": "accept"},
+        "approvals": {"needed": 1, "of": [], "at_least": {}, "expire_after_days": 30, "claimed_names": "accept"},
     },
+    "roles": {},
+    "break_glass": [],
     "stages": {"Staging": {"approvals": {"needed": 0}}},
     "models": {},
 }
@@ -70,9 +72,11 @@ class GatesShape(_Shape):
 
 
 class ApprovalsShape(_Shape):
-    """`approvals`: how many people, for how long, and whether a name without a login counts."""
+    """`approvals`: how many, of whom (people or roles; empty: anybody), how many at least of a role, for how long."""
 
     needed: Annotated[int, Field(ge=0)] = 1
+    of: list[str] = []
+    at_least: dict[str, Annotated[int, Field(ge=1)]] = {}
     expire_after_days: Annotated[float, Field(gt=0)] = 30
     claimed_names: Literal["accept", "refuse"] = "accept"
 
@@ -105,6 +109,27 @@ class PolicyShape(_Shape):
     defaults: RulesShape = RulesShape()
     stages: StagesShape = StagesShape()
     models: dict[str, ModelShape] = {}
+    roles: dict[str, list[str]] = {}
+    break_glass: list[str] = []
+
+    @model_validator(mode="after")
+    def _roles_exist(self) -> PolicyShape:
+        shapes = [self.defaults, self.stages.Staging, self.stages.Production, *self.models.values()]
+        for role in {role for shape in shapes for role in shape.approvals.at_least} - set(self.roles):
+            near = difflib.get_close_matches(role, list(self.roles), 1, 0.3)
+            raise ValueError(f"at_least names no role {role!r}{f'; did you mean {near[0]!r}?' if near else ''}")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRules:
+    """How many people must agree, for how long; `of` None: anybody's word counts; `at_least`: so many of these."""
+
+    needed: int
+    last: timedelta
+    claimed_names_count: bool
+    of: frozenset[str] | None = None
+    at_least: tuple[tuple[str, int, frozenset[str]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +138,9 @@ class StageRules:
 
     gates: GateRules
     evidence_max_age: timedelta
-    approvals_needed: int
-    approvals_last: timedelta
-    claimed_names_count: bool
+    approvals: ApprovalRules
     ci: frozenset[str]
+    break_glass: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +149,6 @@ class Policy:
 
     shape: PolicyShape
     source: str
-
-    @property
-    def ci(self) -> frozenset[str]:
-        """Names that are machines: they may check and promote, never approve."""
-        return frozenset(self.shape.ci)
 
     def rules(self, model: str, stage: Stage) -> StageRules:
         """The rules for one model and stage: defaults, then the stage's, then the model's, then both's."""
@@ -144,10 +163,10 @@ class Policy:
         merged: dict[str, Any] = dict(BUILT_IN["defaults"])
         for layer in layers:
             merged = _laid_over(merged, layer.model_dump(exclude_unset=True, exclude={"stages"}))
-        return _rules(RulesShape.model_validate(merged), self.ci)
+        return _rules(RulesShape.model_validate(merged), self.shape)
 
 
-def _rules(shape: RulesShape, ci: frozenset[str]) -> StageRules:
+def _rules(shape: RulesShape, whole: PolicyShape) -> StageRules:
     gates = shape.gates
     return StageRules(
         gates=GateRules(
@@ -156,10 +175,20 @@ def _rules(shape: RulesShape, ci: frozenset[str]) -> StageRules:
             not_worse=NotWorse(gates.not_worse.margin, gates.not_worse.significance) if gates.not_worse else None,
         ),
         evidence_max_age=timedelta(days=gates.evidence_max_age_days),
-        approvals_needed=shape.approvals.needed,
-        approvals_last=timedelta(days=shape.approvals.expire_after_days),
-        claimed_names_count=shape.approvals.claimed_names == "accept",
-        ci=ci,
+        approvals=_approval_rules(shape.approvals, whole.roles),
+        ci=frozenset(whole.ci),
+        break_glass=frozenset(whole.break_glass),
+    )
+
+
+def _approval_rules(shape: ApprovalsShape, roles: Mapping[str, list[str]]) -> ApprovalRules:
+    named = frozenset(person for name in shape.of for person in roles.get(name, [name]))
+    return ApprovalRules(
+        needed=max(shape.needed, *shape.at_least.values()) if shape.at_least else shape.needed,
+        last=timedelta(days=shape.expire_after_days),
+        claimed_names_count=shape.claimed_names == "accept",
+        of=named if shape.of else None,
+        at_least=tuple((role, count, frozenset(roles.get(role, ()))) for role, count in shape.at_least.items()),
     )
 
 

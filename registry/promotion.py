@@ -3,17 +3,22 @@
 The rules:
 1. Staging and Production need evidence: measured on these bytes, young enough, every gate passed. Unknown blocks.
 2. The comparison with the champion must be with the champion of this moment.
-3. Approvals count when they are for the evidence's digest, given by a person who is neither an author nor a CI
-   identity nor anonymous, not in the future and not expired; a claimed name counts only where the policy accepts it.
-4. A move to Production is the mover's own approval when a login proved who moves and rule 3 lets them approve.
-5. A version of unknown author cannot enter Production: nobody could say whose approval is the author's own.
-6. Leaving Production is for people, not for CI identities or the anonymous.
+3. Approvals count when they are for the evidence's digest, given by a person whom the policy names (or anybody, where
+   it names none) who is neither an author nor a CI identity nor anonymous, not in the future, not expired and not
+   withdrawn; a claimed name counts only where the policy accepts it.
+4. A standing rejection by somebody whose approval would count blocks, until they withdraw it or approve.
+5. A move to Production is the mover's own approval when a login proved who moves and rule 3 lets them approve.
+6. A version of unknown author cannot enter Production: nobody could say whose approval is the author's own.
+7. Leaving Production is for people, not for CI identities or the anonymous.
+8. Breaking the glass overrides every reason but one: without evidence there are no bytes to release. It is for those
+   whom the policy names, logged in, with a reason.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from registry.gates import Champion, judge
 from registry.identity import NOBODY
@@ -21,10 +26,15 @@ from registry.policy import StageRules
 from registry.standing import Standing
 from registry.words import Actor, Approval, Decision, Evidence, Outcome, Stage
 
+NEVER_CHECKED = "never checked"
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One move to decide: which version, from where to where, by whom, and what the ledger says."""
+    """One move to decide: which version, from where to where, by whom, and what the ledger says.
+
+    `glass` is the reason given for overriding, if one was.
+    """
 
     model: str
     version: int
@@ -33,6 +43,7 @@ class Case:
     mover: Actor
     standing: Standing
     champion: Champion | None
+    glass: str | None = None
 
     @property
     def subject(self) -> str:
@@ -46,16 +57,18 @@ def decide(case: Case, rules: StageRules, now: datetime) -> Decision:
         return _leaving(case, rules)
     evidence, gate_reasons = _weigh_evidence(case, rules, now)
     approvals, approval_reasons = _weigh_approvals(case, rules, now)
-    authorless = ("author not recorded",) if rules.approvals_needed and not case.standing.authors else ()
-    return Decision(
+    authorless = ("author not recorded",) if rules.approvals.needed and not case.standing.authors else ()
+    rejected = tuple(_rejections(case, rules))
+    weighed = Decision(
         model=case.model,
         version=case.version,
         target=case.target,
-        reasons=(*gate_reasons, *authorless, *approval_reasons),
+        reasons=(*gate_reasons, *rejected, *authorless, *approval_reasons),
         next_step=_next(case, evidence, bool(gate_reasons), bool(authorless)),
         verdicts=evidence.verdicts if evidence else (),
         approvals=approvals,
     )
+    return weighed if case.glass is None else _overridden(weighed, case, rules)
 
 
 def judged(evidence: Evidence, rules: StageRules, champion: Champion | None) -> Evidence:
@@ -71,7 +84,9 @@ def cannot_approve(actor: Actor, authors: tuple[str, ...], rules: StageRules) ->
         return f"author {actor.name} does not count"
     if actor.name in rules.ci:
         return f"{actor.name} is a CI identity"
-    if not actor.verified and not rules.claimed_names_count:
+    if rules.approvals.of is not None and actor.name not in rules.approvals.of:
+        return f"{actor.name} is not among the policy's approvers"
+    if not actor.verified and not rules.approvals.claimed_names_count:
         return f"{actor.name} is only claimed, not logged in"
     return None
 
@@ -83,20 +98,32 @@ def _leaving(case: Case, rules: StageRules) -> Decision:
     return Decision(case.model, case.version, case.target, reasons, "log in, or set SLIPWAY_USER")
 
 
+def _overridden(weighed: Decision, case: Case, rules: StageRules) -> Decision:
+    mover, reasons = case.mover, []
+    if not mover.verified or mover.name not in rules.break_glass:
+        reasons.append(f"{mover} may not break the glass")
+    if case.standing.evidence is None:
+        reasons.append(NEVER_CHECKED)
+    step = f"slipway check {case.subject}" if not reasons[:1] or reasons == [NEVER_CHECKED] else weighed.next_step
+    return replace(weighed, reasons=tuple(reasons), overridden=weighed.reasons, next_step=step)
+
+
 def _weigh_evidence(case: Case, rules: StageRules, now: datetime) -> tuple[Evidence | None, tuple[str, ...]]:
     if case.standing.evidence is None:
-        return None, ("never checked",)
+        return None, (NEVER_CHECKED,)
     evidence = judged(case.standing.evidence, rules, case.champion)
     reasons = [verdict.reason for verdict in evidence.verdicts if verdict.outcome is not Outcome.PASSED]
     if not evidence.verdicts:
         reasons.append("no gate applies, and no gate is no pass")
-    if not timedelta() <= now - evidence.at <= rules.evidence_max_age:
-        reasons.append(f"checked {evidence.at:%Y-%m-%d}, older than {rules.evidence_max_age.days} days")
+    if evidence.at > now:
+        reasons.append(f"checked {evidence.at:%Y-%m-%d %H:%M}, in the future")
+    if now - evidence.at > rules.evidence_max_age:
+        reasons.append(f"checked {evidence.at:%Y-%m-%d}, longer ago than {rules.evidence_max_age.days} days")
     return evidence, tuple(reasons)
 
 
 def _weigh_approvals(case: Case, rules: StageRules, now: datetime) -> tuple[tuple[Approval, ...], tuple[str, ...]]:
-    if not rules.approvals_needed:
+    if not rules.approvals.needed:
         return (), ()
     counted: dict[str, Approval] = {}
     discounted = [f"author {author} does not count" for author in case.standing.authors]
@@ -106,21 +133,28 @@ def _weigh_approvals(case: Case, rules: StageRules, now: datetime) -> tuple[tupl
             counted[approval.approver.name] = approval
         elif flaw not in discounted:
             discounted.append(flaw)
-    approvals = tuple(counted.values())
-    if len(approvals) >= rules.approvals_needed:
-        return approvals, ()
-    said = f"{len(approvals)} of {rules.approvals_needed} approvals" if approvals else "no approval"
+    missing = _missing(counted, rules)
     aside = "; ".join([*counted, *discounted])
-    return approvals, (f"{said} ({aside})" if aside else said,)
+    return tuple(counted.values()), tuple(f"{said} ({aside})" if aside else said for said in missing)
+
+
+def _missing(counted: dict[str, Approval], rules: StageRules) -> Iterator[str]:
+    needed = rules.approvals.needed
+    if len(counted) < needed:
+        yield f"{len(counted)} of {needed} approvals" if counted else "no approval"
+    for role, count, people in rules.approvals.at_least:
+        found = len(people & counted.keys())
+        if found < count:
+            yield f"{found} of {count} approvals from {role}"
 
 
 def _implied(case: Case, now: datetime) -> tuple[Approval, ...]:
     """Moving a version to Production is the mover's approval, once a login proved who that is."""
     evidence, mover = case.standing.evidence, case.mover
-    given = any(a.approver.name == mover.name and a.digest == evidence.digest for a in case.standing.approvals) if (
-        evidence
-    ) else True
-    if evidence is None or given or not mover.verified or case.target is not Stage.PRODUCTION:
+    if evidence is None or not mover.verified or case.target is not Stage.PRODUCTION or case.glass is not None:
+        return ()
+    said = (*(a.approver.name for a in case.standing.approvals if a.digest == evidence.digest),)
+    if mover.name in said:
         return ()
     return (Approval(mover, evidence.digest, now, "by moving it to Production", evidence.entry, entry=0),)
 
@@ -131,15 +165,23 @@ def _flaw(approval: Approval, case: Case, rules: StageRules, now: datetime) -> s
         return f"{who} approved other bytes"
     if approval.at > now:
         return f"{who}'s is dated in the future"
-    if now - approval.at > rules.approvals_last:
-        return f"{who}'s expired {approval.at + rules.approvals_last:%Y-%m-%d}"
+    if now - approval.at > rules.approvals.last:
+        return f"{who}'s expired {approval.at + rules.approvals.last:%Y-%m-%d}"
     return cannot_approve(approval.approver, case.standing.authors, rules)
+
+
+def _rejections(case: Case, rules: StageRules) -> Iterator[str]:
+    if case.standing.evidence is None or not rules.approvals.needed:
+        return
+    for rejection in case.standing.rejections:
+        counts = cannot_approve(rejection.by, case.standing.authors, rules) is None
+        if counts and rejection.digest == case.standing.evidence.digest:
+            yield f"rejected by {rejection.by.name}{f': {rejection.comment}' if rejection.comment else ''}"
 
 
 def _next(case: Case, evidence: Evidence | None, gates_block: bool, authorless: bool) -> str:
     if authorless:
         return f"register {case.model} anew through slipway"
-    failed = evidence is not None and any(v.outcome is Outcome.FAILED for v in evidence.verdicts)
-    if failed:
+    if evidence is not None and any(v.outcome is Outcome.FAILED for v in evidence.verdicts):
         return f"slipway check {case.subject} shows the numbers; train a better candidate"
     return f"slipway {'check' if gates_block else 'approve'} {case.subject}"

@@ -1,3 +1,5 @@
+# mypy: disallow-untyped-calls=False
+# MLflow's own functions carry no annotations.
 """The `slipway` MLflow app: MLflow's own server, and the ledger to read.
 
     mlflow server --registry-store-uri slipway:sqlite:///mlflow.db --backend-store-uri sqlite:///mlflow.db \
@@ -27,7 +29,7 @@ def create_app(app: Flask = mlflow_app) -> object:
     return app
 
 
-@catch_mlflow_exception
+@catch_mlflow_exception  # type: ignore[untyped-decorator]  # MLflow's, without annotations
 def read_ledger() -> Response:
     """GET .../slipway/ledger?model=&version=&after=: the next entries, and where the chain ends."""
     asked = request.args

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from registry.standing import Standing
-from registry.words import Approval, Evidence, Outcome
+from registry.words import Actor, Evidence, Outcome
 
 PREFIX = "slipway."
 EVIDENCE_TAG = "slipway.evidence"
 APPROVAL_TAG = "slipway.approval"
+REJECTION_TAG = "slipway.rejection"
+WITHDRAWAL_TAG = "slipway.withdrawal"
+GLASS_TAG = "slipway.break_glass"
 _LONGEST = 1000
 
 
@@ -19,10 +24,13 @@ def is_protected(key: str) -> bool:
 def tags(now: Standing) -> dict[str, str | None]:
     """The tags that a version should carry, by key; None: it should carry none. `now.evidence` must be judged."""
     evidence = now.evidence
-    current = [a for a in now.approvals if evidence and a.digest == evidence.digest]
+    digest = evidence.digest if evidence else None
+    approvals = [_said(a.approver, a.at, a.comment) for a in now.approvals if a.digest == digest]
+    rejections = [_said(r.by, r.at, r.comment) for r in now.rejections if r.digest == digest]
     return {
         EVIDENCE_TAG: _evidence(evidence) if evidence else None,
-        APPROVAL_TAG: "; ".join(_approval(a) for a in current)[:_LONGEST] or None,
+        APPROVAL_TAG: "; ".join(approvals)[:_LONGEST] or None,
+        REJECTION_TAG: "; ".join(rejections)[:_LONGEST] or None,
     }
 
 
@@ -34,6 +42,5 @@ def _evidence(evidence: Evidence) -> str:
     return told[:_LONGEST]
 
 
-def _approval(approval: Approval) -> str:
-    comment = f": {approval.comment}" if approval.comment else ""
-    return f"{approval.approver} {approval.at:%Y-%m-%d}{comment}"
+def _said(who: Actor, at: datetime, comment: str) -> str:
+    return f"{who} {at:%Y-%m-%d}{f': {comment}' if comment else ''}"

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from registry.ledger import Entry, Kind
-from registry.wire import ApprovedBody, EvidenceShape, MovedBody, RegisteredBody, read
-from registry.words import Approval, Evidence, Stage
+from registry.wire import EvidenceShape, MovedBody, RegisteredBody, WordBody, read
+from registry.words import Approval, Evidence, Rejection, Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,7 @@ class Standing:
     created: int | None = None
     evidence: Evidence | None = None
     approvals: tuple[Approval, ...] = ()
+    rejections: tuple[Rejection, ...] = ()
     released: bool = False
 
     @property
@@ -48,7 +49,24 @@ def _checked(now: Standing, entry: Entry) -> Standing:
 
 
 def _approved(now: Standing, entry: Entry) -> Standing:
+    now = _unsaid(now, entry)
     return replace(now, approvals=(*now.approvals, approval_of(entry)))
+
+
+def _rejected(now: Standing, entry: Entry) -> Standing:
+    now, body = _unsaid(now, entry), read(WordBody, entry.body)
+    said = Rejection(entry.actor, body.digest, entry.at, body.comment, entry.seq)
+    return replace(now, rejections=(*now.rejections, said))
+
+
+def _unsaid(now: Standing, entry: Entry) -> Standing:
+    """Without what this person said before about these bytes: only the last word of each counts."""
+    who, digest = entry.actor.name, read(WordBody, entry.body).digest
+    return replace(
+        now,
+        approvals=tuple(a for a in now.approvals if (a.approver.name, a.digest) != (who, digest)),
+        rejections=tuple(r for r in now.rejections if (r.by.name, r.digest) != (who, digest)),
+    )
 
 
 def _moved(now: Standing, entry: Entry) -> Standing:
@@ -64,6 +82,8 @@ _STEPS = {
     Kind.REGISTERED: _registered,
     Kind.CHECKED: _checked,
     Kind.APPROVED: _approved,
+    Kind.REJECTED: _rejected,
+    Kind.WITHDRAWN: _unsaid,
     Kind.MOVED: _moved,
     Kind.DELETED: _deleted,
 }
@@ -87,5 +107,5 @@ def evidence_of(entry: Entry) -> Evidence:
 
 def approval_of(entry: Entry) -> Approval:
     """The approval that an entry holds."""
-    body = read(ApprovedBody, entry.body)
+    body = read(WordBody, entry.body)
     return Approval(entry.actor, body.digest, entry.at, body.comment, body.evidence, entry.seq)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 
 from registry.ledger import Entry, Kind, stamp
-from registry.wire import ApprovedBody, DeletedBody, EvidenceShape, MovedBody, RegisteredBody, read
+from registry.wire import DeletedBody, EvidenceShape, MovedBody, RegisteredBody, WordBody, read
 
 
 def line(entry: Entry) -> str:
@@ -44,16 +44,20 @@ def _checked(text: str) -> str:
     return f"checked sha256 {body.digest[:12]} on {body.rows} rows: {', '.join(shown) or 'nothing measured'}"
 
 
-def _approved(text: str) -> str:
-    body = read(ApprovedBody, text)
-    return f"approved sha256 {body.digest[:12]}{f': {body.comment}' if body.comment else ''}"
+def _word(verb: str) -> Callable[[str], str]:
+    def told(text: str) -> str:
+        body = read(WordBody, text)
+        return f"{verb} sha256 {body.digest[:12]}{f': {body.comment}' if body.comment else ''}"
+
+    return told
 
 
 def _moved(text: str) -> str:
     body = read(MovedBody, text)
     archived = f", archiving {', '.join(map(str, body.displaced))}" if body.displaced else ""
     on = f" (approvals {', '.join(map(str, body.approvals))})" if body.approvals else ""
-    return f"moved from {body.source} to {body.target}{archived}{on}"
+    glass = f" BREAKING THE GLASS: {body.glass} (overriding: {'; '.join(body.overridden)})" if body.glass else ""
+    return f"moved from {body.source} to {body.target}{archived}{on}{glass}"
 
 
 def _deleted(text: str) -> str:
@@ -63,7 +67,9 @@ def _deleted(text: str) -> str:
 _WORDS: dict[Kind, Callable[[str], str]] = {
     Kind.REGISTERED: _registered,
     Kind.CHECKED: _checked,
-    Kind.APPROVED: _approved,
+    Kind.APPROVED: _word("approved"),
+    Kind.REJECTED: _word("rejected"),
+    Kind.WITHDRAWN: _word("withdrew their word on"),
     Kind.MOVED: _moved,
     Kind.DELETED: _deleted,
 }

@@ -93,11 +93,18 @@ class EvidenceShape(Shape):
         return Paired(**self.paired.model_dump()) if self.paired else None
 
 
-class ApprovalShape(Shape):
-    """What `slipway approve` sends; with a digest, it counts only while that digest is the one checked last."""
+class WordShape(Shape):
+    """What a reviewer sends (yes, no, or never mind); with a digest, only while that one was checked last."""
 
     digest: Sha256 | None = None
     comment: Text = ""
+
+
+class GlassShape(Shape):
+    """What `slipway promote --break-glass` sends: a move that overrides gates and approvals, and why."""
+
+    reason: Annotated[str, Field(min_length=10, max_length=2000)]
+    stage: Literal["Staging", "Production"] = "Production"
 
 
 class RegisteredBody(Shape):
@@ -109,8 +116,8 @@ class RegisteredBody(Shape):
     created: int
 
 
-class ApprovedBody(Shape):
-    """Consent to a digest, given on the evidence in that entry; `by_moving`: implied by a verified move."""
+class WordBody(Shape):
+    """A reviewer's word on a digest, given on the evidence in that entry; `by_moving`: implied by a verified move."""
 
     digest: Sha256
     evidence: int
@@ -119,7 +126,7 @@ class ApprovedBody(Shape):
 
 
 class MovedBody(Shape):
-    """A move between stages, with what it displaced and what it rested on."""
+    """A move between stages, with what it displaced and what it rested on; `glass`: why it overrode those reasons."""
 
     source: str
     target: str
@@ -128,6 +135,8 @@ class MovedBody(Shape):
     evidence: int | None
     approvals: tuple[int, ...]
     via: str
+    glass: str | None = None
+    overridden: tuple[str, ...] = ()
 
 
 class DeletedBody(Shape):

@@ -149,8 +149,22 @@ class Approval:
 
 
 @dataclass(frozen=True, slots=True)
+class Rejection:
+    """A reviewer's no to one digest; it stands until that person withdraws it or approves."""
+
+    by: Actor
+    digest: str
+    at: datetime
+    comment: str
+    entry: int
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
-    """Every reason for and against one move; truthy only when it may go ahead."""
+    """Every reason for and against one move; truthy only when it may go ahead.
+
+    `overridden` are the reasons against that somebody broke the glass over.
+    """
 
     model: str
     version: int
@@ -159,6 +173,7 @@ class Decision:
     next_step: str
     verdicts: tuple[Verdict, ...] = ()
     approvals: tuple[Approval, ...] = ()
+    overridden: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return not self.reasons

@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from registry import ReleaseMissing, Stage, check, connect, mlflow_store, release
-from registry.wire import ApprovalShape
+from registry.wire import WordShape
 from tests.registry.world import World
 
 
@@ -84,7 +84,7 @@ def test_the_ui_is_refused_with_a_reason_and_obeyed_once_checked_and_approved(se
     )
     assert check.check(version).passed
     remote.acting("bo")
-    mlflow_store.send_approval(version, ApprovalShape(comment="looked at it"))
+    mlflow_store.send_approval(version, WordShape(comment="looked at it"))
     assert move_in_the_ui(server, "digits", 1, "Production").status_code == 200
     assert remote.stages("digits") == {1: (Stage.PRODUCTION, ("champion",))}
     assert release("digits").version == 1

@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 from registry import ModelVersion, Stage, check, connect, mlflow_store, register_candidate
 from registry.store import GovernedStore
-from registry.wire import ApprovalShape
+from registry.wire import WordShape
 
 LABELS = ["low", "high"]
 ROWS = 200
@@ -85,7 +85,7 @@ class World:
         self.acting("ci")
         check.check(version)
         self.acting("bo")
-        mlflow_store.send_approval(version, ApprovalShape())
+        mlflow_store.send_approval(version, WordShape())
         self.acting("ana")
         return version
 
