@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+
+from registry import PolicyInvalid, Stage
+from registry.policy import BUILT_IN, load, parse
+
+SHIPPED = Path(__file__).parents[2] / "policy.yaml"
+
+
+def test_the_built_in_policy_says_what_the_shipped_file_says() -> None:
+    assert yaml.safe_load(SHIPPED.read_text()) == BUILT_IN
+
+
+def test_with_no_file_the_built_in_policy_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SLIPWAY_POLICY", raising=False)
+    rules = load().rules("images", Stage.PRODUCTION)
+    assert rules.gates.floors["accuracy"] == 0.80
+    assert rules.approvals.needed == 1
+
+
+def test_a_file_that_is_named_but_missing_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLIPWAY_POLICY", "nowhere.yaml")
+    with pytest.raises(PolicyInvalid, match=r"nowhere\.yaml, which does not exist"):
+        load()
+
+
+def test_an_edited_file_counts_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "mine.yaml"
+    monkeypatch.setenv("SLIPWAY_POLICY", str(path))
+    for needed in (2, 3):
+        path.write_text(f"schema: 1\ndefaults: {{approvals: {{needed: {needed}}}}}\n# {'x' * needed}\n")
+        assert load().rules("images", Stage.PRODUCTION).approvals.needed == needed
+
+
+def test_leaving_a_gate_out_does_not_open_it() -> None:
+    rules = parse("schema: 1\ndefaults: {gates: {floors: {accuracy: 0.95}}}", "mine").rules("images", Stage.PRODUCTION)
+    assert rules.gates.floors == {"accuracy": 0.95, "recall_macro": 0.75, "recall_lowest": 0.50}
+
+
+def test_null_takes_a_floor_away() -> None:
+    rules = parse("schema: 1\nmodels: {images: {gates: {floors: {recall_lowest: null}}}}", "mine")
+    assert "recall_lowest" not in rules.rules("images", Stage.PRODUCTION).gates.floors
+    assert "recall_lowest" in rules.rules("texts", Stage.PRODUCTION).gates.floors
+
+
+def test_a_models_rule_for_a_stage_wins() -> None:
+    policy = parse(
+        "schema: 1\nmodels: {images: {approvals: {needed: 2}, stages: {Staging: {approvals: {needed: 1}}}}}", "mine"
+    )
+    assert policy.rules("images", Stage.STAGING).approvals.needed == 1
+    assert policy.rules("images", Stage.PRODUCTION).approvals.needed == 2
+    assert policy.rules("texts", Stage.STAGING).approvals.needed == 0
+
+
+def test_a_role_is_its_people() -> None:
+    policy = parse(
+        "schema: 1\nroles: {risk: [dee, eli]}\ndefaults: {approvals: {of: [risk, bo], at_least: {risk: 2}}}", "mine"
+    )
+    approvals = policy.rules("images", Stage.PRODUCTION).approvals
+    assert approvals.of == {"bo", "dee", "eli"}
+    assert approvals.at_least == (("risk", 2, frozenset({"dee", "eli"})),)
+    assert approvals.needed == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("schema: 1\ndefault: {}", "default: no such key; did you mean 'defaults'?"),
+        ("schema: 1\ndefaults: {gates: {flors: {}}}", "defaults.gates.flors: no such key; did you mean 'floors'?"),
+        ("schema: 1\ndefaults: {gates: {floors: {acuracy: 0.9}}}", "no measure is called 'acuracy'; did you mean 'acc"),
+        ("schema: 1\ndefaults: {approvals: {needed: -1}}", "defaults.approvals.needed"),
+        ("schema: 1\ndefaults: {approvals: {at_least: {risc: 1}}}\nroles: {risk: [dee]}", "'risc'; did you mean 'risk'"),
+        ("schema: 2", "schema"),
+        ("- a list", "wanted a mapping"),
+        ("a: [", "is not YAML"),
+    ],
+)
+def test_what_is_not_understood_is_refused_by_name(text: str, told: str) -> None:
+    with pytest.raises(PolicyInvalid) as caught:
+        parse(text, "mine.yaml")
+    assert told in str(caught.value)
+    assert str(caught.value).startswith("mine.yaml")
+
+
+def test_approvals_expire_when_the_file_says() -> None:
+    rules = parse("schema: 1\ndefaults: {approvals: {expire_after_days: 7}}", "mine").rules("images", Stage.PRODUCTION)
+    assert rules.approvals.last == timedelta(days=7)

@@ -1,0 +1,162 @@
+"""Every rule of promotion, one case each; no database, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from registry.policy import StageRules, parse
+from registry.promotion import Case, decide
+from registry.standing import Standing
+from registry.words import Actor, Approval, Evidence, FileDigest, Measure, Rejection, Stage
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+DIGEST, OTHER = "a" * 64, "b" * 64
+GOOD = Evidence(
+    digest=DIGEST, files=(FileDigest("model", "f" * 64, 1),), held_out="e" * 64, rows=100,
+    measures=(Measure("accuracy", 0.95), Measure("recall_macro", 0.95), Measure("recall_lowest", 0.9)), paired=None,
+    by=Actor("ci"), at=NOW - timedelta(days=1), entry=2,
+)  # fmt: skip
+ANA, BO, CY, CI = Actor("ana"), Actor("bo"), Actor("cy"), Actor("ci")
+
+
+def rules(text: str = "", stage: Stage = Stage.PRODUCTION) -> StageRules:
+    return parse(f"schema: 1\n{text}", "the test's policy").rules("images", stage)
+
+
+def yes(who: Actor, digest: str = DIGEST, at: datetime = NOW - timedelta(hours=1)) -> Approval:
+    return Approval(who, digest, at, "", evidence=2, entry=3)
+
+
+def case(approvals: Iterable[Approval] = (), target: Stage = Stage.PRODUCTION, mover: Actor = ANA) -> Case:
+    standing = Standing(authors=("ana",), created=1, evidence=GOOD, approvals=tuple(approvals))
+    return Case("images", 3, Stage.STAGING, target, mover, standing, champion=None)
+
+
+def reasons(asked: Case, by: StageRules | None = None) -> tuple[str, ...]:
+    return decide(asked, by or rules(), NOW).reasons
+
+
+def test_checked_and_approved_may_enter() -> None:
+    decision = decide(case([yes(BO)]), rules(), NOW)
+    assert decision
+    assert str(decision) == "images/3 may enter Production"
+
+
+def test_the_refusal_says_why_and_what_next() -> None:
+    assert str(decide(case(), rules(), NOW)) == (
+        "images/3 may not enter Production: no approval (author ana does not count). Next: slipway approve images/3"
+    )
+
+
+def test_no_evidence_blocks() -> None:
+    asked = case([yes(BO)])
+    assert "never checked" in reasons(replace(asked, standing=replace(asked.standing, evidence=None)))
+
+
+def test_a_failed_gate_blocks_with_its_numbers() -> None:
+    asked = case([yes(BO)])
+    poor = replace(GOOD, measures=(Measure("accuracy", 0.5), *GOOD.measures[1:]))
+    assert reasons(replace(asked, standing=replace(asked.standing, evidence=poor))) == ("accuracy 0.500 < 0.800",)
+
+
+def test_old_evidence_blocks() -> None:
+    asked = case([yes(BO)])
+    old = replace(GOOD, at=NOW - timedelta(days=31))
+    assert "longer ago than 30 days" in reasons(replace(asked, standing=replace(asked.standing, evidence=old)))[0]
+
+
+def test_evidence_from_the_future_blocks() -> None:
+    asked = case([yes(BO)])
+    ahead = replace(GOOD, at=NOW + timedelta(minutes=1))
+    assert "in the future" in reasons(replace(asked, standing=replace(asked.standing, evidence=ahead)))[0]
+
+
+def test_a_policy_without_any_gate_lets_nothing_through() -> None:
+    bare = "defaults: {gates: {not_worse: null, floors: {accuracy: null, recall_macro: null, recall_lowest: null}}}"
+    assert reasons(case([yes(BO)]), rules(bare)) == ("no gate applies, and no gate is no pass",)
+
+
+@pytest.mark.parametrize(
+    ("approval", "why"),
+    [
+        (yes(ANA), "author ana does not count"),
+        (yes(CI), "ci is a CI identity"),
+        (yes(Actor("anonymous")), "nobody is named"),
+        (yes(BO, digest=OTHER), "bo approved other bytes"),
+        (yes(BO, at=NOW - timedelta(days=31)), "bo's expired 2026-11-22"),
+        (yes(BO, at=NOW + timedelta(seconds=1)), "bo's is dated in the future"),
+    ],
+)
+def test_this_approval_does_not_count(approval: Approval, why: str) -> None:
+    (reason,) = reasons(case([approval]))
+    assert reason.startswith("no approval")
+    assert why in reason
+
+
+def test_a_claimed_name_does_not_count_where_the_policy_refuses_it() -> None:
+    strict = rules("defaults: {approvals: {claimed_names: refuse}}")
+    assert "bo is only claimed, not logged in" in reasons(case([yes(BO)]), strict)[0]
+    assert not reasons(case([yes(Actor("bo", verified=True))]), strict)
+
+
+def test_two_of_three_need_two_different_people() -> None:
+    two = rules("defaults: {approvals: {needed: 2, of: [bo, cy, dee]}}")
+    assert reasons(case([yes(BO), yes(BO)]), two) == ("1 of 2 approvals (bo; author ana does not count)",)
+    assert "eve is not among the policy's approvers" in reasons(case([yes(BO), yes(Actor("eve"))]), two)[0]
+    assert not reasons(case([yes(BO), yes(CY)]), two)
+
+
+def test_a_role_must_be_among_the_approvers() -> None:
+    risky = rules("roles: {risk: [cy]}\ndefaults: {approvals: {at_least: {risk: 1}}}")
+    assert reasons(case([yes(BO)]), risky) == ("0 of 1 approvals from risk (bo; author ana does not count)",)
+    assert not reasons(case([yes(CY)]), risky)
+
+
+def test_a_rejection_blocks_beside_any_number_of_approvals() -> None:
+    asked = case([yes(BO)])
+    no = Rejection(CY, DIGEST, NOW, "class 6", entry=4)
+    standing = replace(asked.standing, rejections=(no,))
+    assert reasons(replace(asked, standing=standing)) == ("rejected by cy: class 6",)
+    other = replace(asked.standing, rejections=(replace(no, digest=OTHER),))
+    assert not reasons(replace(asked, standing=other))
+
+
+def test_moving_is_approving_only_for_a_reviewer_whom_a_login_proved() -> None:
+    assert not reasons(case(mover=Actor("bo", verified=True)))
+    for mover in (BO, Actor("ana", verified=True), Actor("ci", verified=True)):
+        assert reasons(case(mover=mover))
+
+
+def test_staging_needs_evidence_and_no_approval() -> None:
+    staging = rules(stage=Stage.STAGING)
+    asked = replace(case(target=Stage.STAGING), current=Stage.NONE)
+    assert not reasons(asked, staging)
+    assert reasons(replace(asked, standing=replace(asked.standing, evidence=None)), staging) == ("never checked",)
+
+
+def test_a_version_of_unknown_author_cannot_enter_production() -> None:
+    asked = case([yes(BO)])
+    assert "author not recorded" in reasons(replace(asked, standing=replace(asked.standing, authors=())))
+
+
+def test_only_people_take_a_version_out_of_production() -> None:
+    leaving = replace(case(target=Stage.ARCHIVED), current=Stage.PRODUCTION)
+    assert not reasons(leaving)
+    assert reasons(replace(leaving, mover=CI))
+    assert reasons(replace(leaving, mover=Actor("anonymous")))
+
+
+def test_the_glass_breaks_only_for_those_named_logged_in_and_never_without_evidence() -> None:
+    admin = Actor("root", verified=True)
+    named = rules("break_glass: [root]")
+    asked = replace(case(mover=admin), glass="the site is down")
+    broken = decide(asked, named, NOW)
+    assert broken
+    assert broken.overridden == ("no approval (author ana does not count)",)
+    assert reasons(asked) == ("root may not break the glass",)
+    assert reasons(replace(asked, mover=Actor("root")), named) == ("root (claimed) may not break the glass",)
+    assert reasons(replace(asked, standing=replace(asked.standing, evidence=None)), named) == ("never checked",)
