@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo test check lint types arrows clean lock
+.PHONY: setup demo ui test check lint types arrows clean lock
 
 setup: $(READY)
 
@@ -18,6 +18,10 @@ $(READY): requirements.lock pyproject.toml
 
 demo: setup
 	$(BIN)/python -m demo
+
+# What the demo made, in MLflow's own registry UI: http://127.0.0.1:5000/#/models/images
+ui: setup
+	$(BIN)/python -m demo.ui
 
 test: setup
 	$(BIN)/python -m pytest

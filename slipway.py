@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import os
+import re
 import sys
+import threading
 
 import click
 
@@ -59,9 +62,41 @@ def cli() -> None:
     """Takes the MLflow version that a person approved to AWS, and proves that it is what serves."""
 
 
+# What TensorFlow 2.21 prints from C++ whatever TF_CPP_MIN_LOG_LEVEL says: its log lines begin so.
+CHATTER = re.compile(rb"WARNING: All log messages before absl::InitializeLog|[IWE]\d{4} \d\d:\d\d:\d+\.\d+ ")
+
+
+def quiet_tensorflow() -> None:
+    """Drop TensorFlow's C++ log lines; everything else that libraries write to file descriptor 2 passes.
+
+    Python's own sys.stderr goes past this, straight to where it went before.
+    """
+    terminal = os.dup(2)
+    sys.stderr = os.fdopen(terminal, "w", buffering=1, encoding="utf-8", errors="backslashreplace")
+    source, sink = os.pipe()
+    os.dup2(sink, 2)
+    os.close(sink)
+
+    def forward() -> None:
+        with os.fdopen(source, "rb") as lines:
+            for line in lines:
+                if not CHATTER.match(line):
+                    os.write(terminal, line)
+
+    thread = threading.Thread(target=forward, daemon=True)
+    thread.start()
+
+    def restore() -> None:
+        os.dup2(terminal, 2)  # closes the pipe, so that the thread ends
+        thread.join(1)
+
+    atexit.register(restore)
+
+
 def main() -> None:
     """Run the command, turning every error that we raise into one line on stderr and its exit code."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's C++ log lines say nothing to our users
+    if sys.argv[1:2] != ["local"]:  # it runs for long, and its children outlive a pipe
+        quiet_tensorflow()
     try:
         cli(standalone_mode=False)
     except click.exceptions.Abort:

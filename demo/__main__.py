@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from serving.local import running
+from slipway import quiet_tensorflow
 
 from .record import Stage, StepFailed
 from .services import QUIET, mlflow_server, server_command
@@ -22,6 +23,7 @@ MODEL = "images"
 def main() -> int:
     """Run the demo; 0 when every step did what it should."""
     shutil.rmtree(HOME, ignore_errors=True)
+    quiet_tensorflow()
     stage = Stage({**QUIET, "PYTHONUNBUFFERED": "1", "GIT_PYTHON_REFRESH": "quiet"})
     try:
         with ExitStack() as services:
@@ -31,6 +33,9 @@ def main() -> int:
     except (StepFailed, RuntimeError) as error:
         print(f"\nThe demo stopped: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nStopped; what it had started has ended.", file=sys.stderr)
+        return 130
     finally:
         stage.record.write(REPORT)
     stage.table()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +39,6 @@ def compare(model: str) -> Comparison:
 
 
 def _native_answers(model: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import keras
     import mlflow
 
@@ -54,4 +52,4 @@ def _native_answers(model: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         network = keras.saving.load_model(files / "data" / "model.keras", compile=False)
         with np.load(rows, allow_pickle=False) as held_out:
             images, truth = held_out["in.image"], held_out["labels"]
-        return images, truth, np.asarray(network.predict(images, verbose=0))
+        return images, truth, np.asarray(network.predict({"image": images}, verbose=0))

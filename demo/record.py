@@ -59,7 +59,7 @@ class Stage:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self.environment = {**os.environ, **environment}
         self.record = Record()
-        self._console = Console(highlight=False)
+        self._console = Console(highlight=False, soft_wrap=True)
 
     @contextmanager
     def step(self, name: str, who: str) -> Iterator[Callable[[str], None]]:
@@ -118,4 +118,6 @@ class Stage:
         total = sum(step.seconds for step in self.record.steps)
         table.add_section()
         table.add_row("", "", "", "", f"{total:.1f}")
-        self._console.print("\n", table)
+        # Without a terminal rich assumes 80 columns; a log has room for more.
+        console = self._console if self._console.is_terminal else Console(width=140)
+        console.print("\n", table)
