@@ -12,7 +12,7 @@ setup: $(READY)
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip setuptools wheel
-	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $(READY)
 
@@ -37,10 +37,12 @@ arrows: setup
 
 check: lint types test
 
-# Resolves pyproject.toml's extras again; needs uv. The lock holds names and versions only.
+# Resolves pyproject.toml's extras again; needs uv. The lock is complete (hence --no-deps above) and holds names and
+# versions only. sagemaker-mlflow is left out on purpose: it replaces MLflow's S3 artefact store by entry point and warns
+# on every request to a tracking server that is no SageMaker one (MLflow 3.17.2, sagemaker-mlflow 0.5.0).
 lock:
 	uv pip compile pyproject.toml --all-extras --python-version 3.11 --no-annotate --no-header --no-emit-index-url \
-	  --output-file requirements.lock --quiet
+	  --no-emit-package sagemaker-mlflow --output-file requirements.lock --quiet
 
 clean:
 	rm -rf $(VENV) .slipway mlruns mlflow.db mlartifacts

@@ -63,7 +63,9 @@ def cli() -> None:
 
 
 # What TensorFlow 2.21 prints from C++ whatever TF_CPP_MIN_LOG_LEVEL says: its log lines begin so.
-CHATTER = re.compile(rb"WARNING: All log messages before absl::InitializeLog|[IWE]\d{4} \d\d:\d\d:\d+\.\d+ ")
+CHATTER = re.compile(
+    rb"[IWE]\d{4} \d\d:\d\d:\d+\.\d+ |WARNING: All log messages before absl::|To enable the following instructions"
+)
 
 
 def quiet_tensorflow() -> None:

@@ -1,0 +1,184 @@
+"""An approved version on Lambda, through the real registry, the local AWS, and the commands that people type."""
+
+from __future__ import annotations
+
+import json
+import os
+import socketserver
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from mlflow.models import ModelSignature
+from mlflow.types import Schema, TensorSpec
+
+import slipway
+from registry import register_candidate
+from serving import Aws, Settings
+from serving.errors import GoldenFailed
+from serving.local import running
+from serving.plan import AskGolden, Plan, PointAlias
+from serving.runtime.core import Golden, read_golden
+from serving.targets import lambda_
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@contextmanager
+def environment(**variables: str) -> Iterator[None]:
+    """These variables, and the ones before them afterwards."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def slip(*words: str, who: str = "ci", stdin: bytes | None = None) -> Result:
+    """Run a command as somebody, errors turned into exit codes as `slipway` itself does."""
+    with environment(SLIPWAY_USER=who):
+        return CliRunner().invoke(slipway.cli, list(words), input=stdin)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory, network_files: Path) -> Iterator[Path]:
+    """A registry with images/1 in Production, and a local AWS; the folder of the registered model's files."""
+    home = tmp_path_factory.mktemp("world")
+    (home / "policy.yaml").write_text((ROOT / "policy.yaml").read_text())
+    before = Path.cwd()
+    os.chdir(home)
+    with running() as aws, environment(
+        **aws, MLFLOW_TRACKING_URI=f"sqlite:///{home}/mlflow.db", SLIPWAY_POLICY=str(home / "policy.yaml")
+    ):
+        mlflow.set_tracking_uri(f"sqlite:///{home}/mlflow.db")
+        yield registered(network_files)
+    os.chdir(before)
+
+
+def registered(files: Path) -> Path:
+    """Log, register, check, approve and promote the small network; the folder where MLflow keeps its files."""
+    import keras
+    import mlflow.tensorflow
+
+    network = keras.saving.load_model(files / "data" / "model.keras")
+    golden = read_golden(files / "golden.npz")
+    spec = {"image": TensorSpec(np.dtype(np.float32), (-1, 6, 6, 1), "image")}
+    facts = {"schema": 1, "task": "images", "kind": "classification", "labels": ["a", "b", "c"]}
+    with environment(SLIPWAY_USER="ana"), mlflow.start_run() as run:
+        info = mlflow.tensorflow.log_model(
+            network, name="model", keras_model_kwargs={"save_format": "keras"}, metadata={"slipway": facts},
+            signature=ModelSignature(Schema(list(spec.values()))), pip_requirements=["keras"])
+        mlflow.MlflowClient().log_model_artifact(info.model_id, str(files / "golden.npz"))
+        labels = golden.outputs["probabilities"].argmax(1)  # always right, so that every gate passes
+        np.savez("held_out.npz", **{"in.image": golden.inputs["image"], "labels": labels})
+        mlflow.log_artifact("held_out.npz", "evaluation")
+        register_candidate("images", run_id=run.info.run_id, source=f"models:/{info.model_id}")
+    for who, *words in (("ci", "check", "images/1"), ("ci", "promote", "images/1", "--to", "Staging"),
+                        ("bo", "approve", "images/1"), ("ci", "promote", "images/1", "--to", "Production")):
+        done = slip(*words, who=who)
+        assert done.exit_code == 0, f"{words}: {done.output} {done.exception}"
+    return next(Path.cwd().rglob("model.keras")).parent.parent
+
+
+def answer(result: Result) -> Any:
+    assert result.exit_code == 0, f"{result.output} {result.exception}"
+    return json.loads(result.stdout)
+
+
+def test_a_plan_changes_nothing(world: Path) -> None:
+    planned = answer(slip("plan", "images", "--json"))
+    assert planned["steps"][-1].startswith("point")
+    assert Aws().function("slipway-images") is None
+
+
+def test_the_approved_version_is_deployed_once_and_answers_with_its_name(world: Path, network_files: Path) -> None:
+    first = answer(slip("deploy", "images", "--target", "lambda", "--json"))
+    assert (first["model"], first["version"], first["alias"]) == ("images", 1, "production")
+    again = answer(slip("deploy", "images", "--json"))
+    assert again == {**first, "steps": 0}
+    golden = read_golden(network_files / "golden.npz")
+    body = json.dumps({"instances": golden.inputs["image"].tolist()}).encode()
+    said = answer(slip("invoke", "images", "--file", "-", stdin=body))
+    np.testing.assert_allclose(said["predictions"], golden.outputs["probabilities"], atol=1e-5)
+    assert said["model"] == {"name": "images", "version": 1, "digest": first["digest"]}
+    assert said["labels"] == [("a", "b", "c")[i] for i in golden.outputs["probabilities"].argmax(1)]
+
+
+def test_a_bad_request_is_refused_with_what_was_found(world: Path) -> None:
+    result = slip("invoke", "images", "--file", "-", stdin=b'{"instances": [[1, 2]]}')
+    assert "row 0: found shape [2]; wanted [6, 6, 1]" in str(result.exception)
+    assert getattr(result.exception, "exit_code", None) == 1
+
+
+def test_what_is_not_in_service_is_named_with_the_next_step(world: Path) -> None:
+    result = slip("invoke", "nothing", "--file", "-", stdin=b"{}")
+    assert "Next: slipway deploy nothing" in str(result.exception)
+
+
+def test_a_version_that_answers_its_golden_requests_wrongly_never_gets_the_alias(world: Path) -> None:
+    golden = Golden({"image": np.zeros((1, 6, 6, 1), np.float32)}, {"probabilities": np.ones((1, 3), np.float32)})
+    plan = Plan("", (AskGolden("slipway-images", "1"), PointAlias("slipway-images", "wrong", "1", None)))
+    with pytest.raises(GoldenFailed, match="The alias was not moved"):
+        lambda_.execute(plan, Aws(), golden, lambda step, seconds: None)
+    assert Aws().alias("slipway-images", "wrong") is None
+
+
+class _Count(BaseHTTPRequestHandler):
+    """An AWS that counts what reaches it."""
+
+    def do_POST(self) -> None:
+        self.server.seen.append(self.path)  # type: ignore[attr-defined]  # set by the fixture below
+        self.send_error(500)
+
+    do_GET = do_PUT = do_HEAD = do_DELETE = do_POST
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def counting() -> Iterator[list[str]]:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Count) as server:
+        server.seen = seen = []  # type: ignore[attr-defined]
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with environment(AWS_ENDPOINT_URL=f"http://127.0.0.1:{server.server_address[1]}"):
+            yield seen
+        server.shutdown()
+
+
+@pytest.mark.parametrize("fault", ["changed", "missing", "extra"])
+def test_files_altered_after_the_approval_are_named_and_nothing_reaches_aws(
+    world: Path, counting: list[str], fault: str
+) -> None:
+    weights = world / "data" / "model.keras"
+    before = weights.read_bytes()
+    if fault == "changed":
+        weights.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+    elif fault == "missing":
+        weights.unlink()
+    else:
+        (world / "data" / "extra.txt").write_text("x")
+    try:
+        result = slip("deploy", "images")
+    finally:
+        weights.write_bytes(before)
+        (world / "data" / "extra.txt").unlink(missing_ok=True)
+    assert getattr(result.exception, "exit_code", None) == 1
+    assert ("extra.txt" if fault == "extra" else "model.keras") in str(result.exception)
+    assert counting == []
+
+
+def test_the_settings_prefix_starts_every_name(world: Path) -> None:
+    assert lambda_.function_name(Settings(prefix="acme"), "images") == "acme-images"
