@@ -33,10 +33,12 @@ def _change_python() -> None:
 def main() -> int:
     """Run the command; an error of ours becomes one line on stderr and its exit code."""
     from registry import RegistryError
+    from slipway import quiet_tensorflow
 
     from .commands import train
     from .errors import TrainError
 
+    quiet_tensorflow()
     try:
         train.main(args=sys.argv[1:], prog_name="python -m train", standalone_mode=True)
     except (TrainError, RegistryError) as error:

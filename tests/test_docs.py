@@ -1,0 +1,60 @@
+"""The README's commands do what it says, in its order: every `sh` block runs, in one shell, in a fresh folder."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from serving.local import running
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "adr").glob("*.md")])
+# The first sets up what this test runs in; the others are tests of their own, or are this one.
+ELSEWHERE = ("make ", "source ", "export AWS_")
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.S | re.M)
+
+
+def project(into: Path) -> Path:
+    """What a clone holds, without its history and what is built."""
+    built = (".git", ".venv", ".slipway", "*.db", "mlruns", "mlartifacts", "__pycache__", ".*_cache")
+    return Path(shutil.copytree(ROOT, into / "project", ignore=shutil.ignore_patterns(*built)))
+
+
+@pytest.mark.slow
+def test_the_readmes_commands_run_in_its_order(tmp_path: Path) -> None:
+    lines = [line for block in blocks(ROOT / "README.md", "sh") for line in block.splitlines()]
+    script = "\n".join(line for line in lines if not line.startswith(ELSEWHERE))
+    with running() as aws:
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        here = {**os.environ, **aws, "PATH": path, "SLIPWAY_USER": "root", "MLFLOW_DISABLE_TELEMETRY": "true"}
+        here.pop("MLFLOW_TRACKING_URI", None)
+        done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=project(tmp_path), env=here,
+                              capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    for said in ("images/1 registered as a candidate", "every gate passed", "exit code 1", "@champion points at it",
+                 "is in service as slipway-images:production", '"labels": ["0"]'):
+        assert said in done.stdout, said
+    assert "no approval (author root does not count)" in done.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_to_a_file_of_ours_leads_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_of_ours_in_the_docs_exists(page: Path) -> None:
+    import slipway
+
+    words = set(re.findall(r"^(?:\$ )?(?:SLIPWAY_USER=\w+ )?slipway ([a-z]+)", page.read_text(encoding="utf-8"), re.M))
+    assert words <= set(slipway.COMMANDS)
