@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -11,46 +13,77 @@ import click
 from .errors import BadParameter
 
 if TYPE_CHECKING:
-    from .training import Trained
+    from .training import Request, Trained
+    from .words import Metrics, Progress
 
-HEADLINES = ("held_out.accuracy", "held_out.recall_macro", "held_out.precision_macro", "held_out.f1_macro")
+HEADLINES = tuple(
+    f"held_out.{name}"
+    for name in ("accuracy", "recall_macro", "precision_macro", "f1_macro", "auc", "rmse", "mae", "r2")
+)
 OPEN_ENDED = {"ignore_unknown_options": True, "allow_extra_args": True}
 
 
 @click.command(context_settings=OPEN_ENDED)
-@click.argument("task")
+@click.argument("task", default="")
 @click.option("--data", default="", help="Path of the data; the task's own default data without it.")
 @click.option("--algorithm", default="", help="Which algorithm of the task; its first without it.")
 @click.option("--seed", default="0", help="Seed of the split, the weights and the order of rows.")
-@click.option("--epochs", default="", help="Most epochs to train.")
 @click.option("--name", default="", help="Registered model to add a candidate to; the task's name without it.")
+@click.option("--resume", default="", metavar="RUN", help="Go on with a run that was cut off; nothing else is needed.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.pass_context
-def train(
-    context: click.Context, task: str, data: str, algorithm: str, seed: str, epochs: str, name: str, as_json: bool
-) -> None:
-    """Train TASK and register the result as a candidate.
+def train(context: click.Context, /, as_json: bool, resume: str, **words: str) -> None:
+    """Train TASK (images, text, ratings, tabular) and register the result as a candidate.
 
-    Any parameter of the algorithm may follow as --parameter VALUE.
+    Any parameter of the data or the algorithm may follow as --parameter VALUE, such as --epochs 12.
 
     \b
     Example:
-      slipway train images --epochs 12 --learning-rate 0.002
+      slipway train tabular --data people.csv --target income --algorithm boosting
     """
     from . import training
-    from .words import DataOptions
 
-    parameters = read_parameters(context.args)
-    if epochs:
-        parameters["epochs"] = epochs
-    number = read_seed(seed)
-    options = DataOptions(path=data, seed=number)
-    made = training.train(training.Request(task, options, algorithm, number, parameters, name))
+    with shown_epochs() as listeners:
+        request = None if resume else _request(context, **words)
+        made = training.train(request, listeners) if request else training.resumed(resume, listeners)
     click.echo(_as_json(made) if as_json else _as_text(made))
 
 
+def _request(context: click.Context, *, task: str, data: str, algorithm: str, seed: str, name: str) -> Request:
+    from .tasks import NAMES
+    from .training import Request
+
+    if not task:
+        raise BadParameter(f"which task? There are: {', '.join(NAMES)}")
+    return Request(task, data, algorithm, read_seed(seed), read_parameters(context.args), name)
+
+
+@contextmanager
+def shown_epochs() -> Iterator[list[Progress]]:
+    """A line on stderr that tells of each epoch, where a person is looking."""
+    if not sys.stderr.isatty():
+        yield []
+        return
+    from rich.console import Console
+    from rich.status import Status
+
+    with Status("reading the data", console=Console(stderr=True)) as status:
+        yield [_Shown(status.update)]
+
+
+class _Shown:
+    """Tells of each epoch in one line."""
+
+    def __init__(self, show: Callable[[str], None]) -> None:
+        self.show = show
+
+    def epoch(self, number: int, metrics: Metrics) -> None:
+        """Show the epoch's figures."""
+        self.show(f"epoch {number}: " + "  ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
+
+
 def read_parameters(words: Sequence[str]) -> dict[str, str]:
-    """`--a 1 --b-c=2` as {"a": "1", "b_c": "2"}.
+    """`--a 1 --b-c=2` as {"a": "1", "b_c": "2"}; an empty value is as good as none.
 
     Raises:
         BadParameter: a word that is no option, or an option without a value.
@@ -65,7 +98,7 @@ def read_parameters(words: Sequence[str]) -> dict[str, str]:
         if text is None:
             raise BadParameter(f"parameter {name} has no value: write --{name} VALUE")
         found[name.replace("-", "_")] = text
-    return found
+    return {name: text for name, text in found.items() if text}
 
 
 def read_seed(text: str) -> int:
@@ -81,7 +114,7 @@ def read_seed(text: str) -> int:
 
 def _as_json(made: Trained) -> str:
     facts = {"model": made.name, "version": made.version, "run_id": made.run_id, "source": made.source}
-    return json.dumps(facts | {"metrics": made.metrics})
+    return json.dumps(facts | {"metrics": made.metrics, "notes": made.notes})
 
 
 def _as_text(made: Trained) -> str:
@@ -90,4 +123,5 @@ def _as_text(made: Trained) -> str:
         if name in made.metrics:
             low, high = made.metrics[f"{name}.ci_low"], made.metrics[f"{name}.ci_high"]
             lines.append(f"  {name:<24} {made.metrics[name]:.4f}   95 % interval {low:.4f} to {high:.4f}")
+    lines += [f"  note: {note}" for note in made.notes]
     return "\n".join([*lines, f"Next: slipway check {made.name}/{made.version}"])

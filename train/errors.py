@@ -28,8 +28,9 @@ class UnknownName(TrainError):
         """Say what kind of thing was asked for, what was found, and what exists."""
         names = sorted(known)
         near = get_close_matches(found, names, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names)}"
-        super().__init__(f"there is no {what} {found!r}; {hint}")
+        known_names = f"; there are: {', '.join(names)}" if names else ""
+        hint = f"; did you mean {near[0]!r}?" if near else known_names
+        super().__init__(f"there is no {what} {found!r}{hint}")
 
 
 class BadParameter(TrainError):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TRAIN, VALIDATION = "#3b6ea8", "#c8553d"
+MOST_CURVES, CALIBRATION_BARS, MOST_POINTS = 10, 10, 5000
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -66,4 +67,56 @@ def confusion_matrix(matrix: Array, labels: Sequence[str]) -> bytes:
     axes.set_xticks(ticks, labels, rotation=45 if long_names else 0, ha="right" if long_names else "center")
     axes.set_yticks(ticks, labels)
     axes.set(xlabel="answered", ylabel="true", title="held out")
+    return _png(figure)
+
+
+def precision_recall(truth: Array, probabilities: Array, labels: Sequence[str]) -> bytes:
+    """Precision against recall as the threshold moves: the second of two classes, or each of several."""
+    figure = _figure(6.4, 4.4)
+    axes = figure.add_subplot()
+    shown = [1] if len(labels) == 2 else list(np.argsort(-np.bincount(truth, minlength=len(labels)))[:MOST_CURVES])
+    for index in sorted(shown):
+        hit = truth[np.argsort(-probabilities[:, index], kind="stable")] == index
+        found = np.cumsum(hit)
+        if found[-1]:
+            steps = np.arange(1, len(hit) + 1)
+            area = float((found / steps)[hit].mean())
+            axes.plot(found / found[-1], found / steps, label=f"{labels[index]} (average precision {area:.3f})")
+            axes.axhline(found[-1] / len(hit), color="0.8", linestyle=":", linewidth=0.8)
+    axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.02), title="held out")
+    axes.legend(frameon=False, fontsize=8, loc="lower left")
+    return _png(figure)
+
+
+def calibration(truth: Array, probabilities: Array) -> bytes:
+    """How often the named class was right, against how sure the model said it was."""
+    figure = _figure(5.2, 5.0)
+    upper, lower = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
+    edges = np.linspace(0, 1, CALIBRATION_BARS + 1)
+    place = np.clip(np.digitize(confidence, edges) - 1, 0, CALIBRATION_BARS - 1)
+    counts = np.bincount(place, minlength=CALIBRATION_BARS)
+    filled = counts > 0
+    sure = np.bincount(place, weights=confidence, minlength=CALIBRATION_BARS)[filled] / counts[filled]
+    true = np.bincount(place, weights=right, minlength=CALIBRATION_BARS)[filled] / counts[filled]
+    upper.plot([0, 1], [0, 1], color="0.7", linestyle=":", label="calibrated")
+    upper.plot(sure, true, marker="o", color=TRAIN, label="model")
+    upper.set(ylabel="share right", xlim=(0, 1), ylim=(0, 1.03), title="held out")
+    upper.legend(frameon=False, loc="upper left")
+    lower.bar(edges[:-1], counts, width=edges[1], align="edge", color=TRAIN, edgecolor="white")
+    lower.set(xlabel="probability of the named class", ylabel="rows")
+    return _png(figure)
+
+
+def residuals(truth: Array, said: Array) -> bytes:
+    """Answer against truth, and how the misses are spread."""
+    figure = _figure(9, 4)
+    left, right = figure.subplots(1, 2)
+    some = np.random.default_rng(0).permutation(len(truth))[:MOST_POINTS]
+    left.scatter(truth[some], said[some], s=6, alpha=0.4, color=TRAIN, linewidths=0)
+    ends = [float(min(truth.min(), said.min())), float(max(truth.max(), said.max()))]
+    left.plot(ends, ends, color="0.6", linestyle=":")
+    left.set(xlabel="true", ylabel="answered", title="held out")
+    right.hist(said - truth, bins=50, color=TRAIN)
+    right.set(xlabel="answered - true", ylabel="rows")
     return _png(figure)

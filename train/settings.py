@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .errors import BadParameter, UnknownName
 
@@ -39,6 +39,10 @@ class Value:
         if isinstance(value, (int, float)) and not self.low <= value <= self.high:
             raise BadParameter(f"parameter {name}: {text} is outside {self.low:g} to {self.high:g}")
         return value
+
+    def starting(self, default: Scalar) -> Value:
+        """The same parameter with another default."""
+        return replace(self, default=default)
 
     def _typed(self, name: str, text: str) -> Scalar:
         if isinstance(self.default, str):

@@ -21,14 +21,15 @@ from mlflow import MlflowClient
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.numpy_dataset import from_numpy
 from mlflow.entities import Metric, Param
+from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
 from registry import connect, register_candidate
 
+from .errors import UnknownName
 from .settings import Scalar
-from .splits import Split
-from .words import Array, Dataset, Engine, Examples, Fitted, Kind, Metrics
+from .words import Array, Dataset, Engine, Examples, Fitted, Kind, Metrics, Split
 
 FLUSH_SECONDS = 2.0
 GOLDEN_ROWS = 32
@@ -40,6 +41,14 @@ REQUIRED = {
 }
 # They repeat what is decided here: requirements and signature are explicit, and the format is .keras on purpose.
 TALKERS = ("mlflow.models.model", "absl")
+# What our own pipelines hold beyond the types that skops trusts by itself; MLflow stores this list with the model.
+OUR_TYPES = (
+    "numpy.dtype",
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearn.calibration._SigmoidCalibration",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.tree._tree.Tree",
+)
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -88,6 +97,10 @@ class Recorder:
         fresh = [Param(name, str(value)) for name, value in values.items() if name not in self.known_params]
         for start in range(0, len(fresh), PARAMS_PER_BATCH):
             MlflowClient().log_batch(self.run_id, params=fresh[start : start + PARAMS_PER_BATCH])
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Write tags of the run."""
+        mlflow.set_tags(dict(values))
 
     def epoch(self, number: int, metrics: Metrics) -> None:
         """Keep one epoch's metrics, sending what waits every two seconds at most."""
@@ -170,6 +183,19 @@ class Recorder:
         return int(register_candidate(name, run_id=self.run_id, source=source).number)
 
 
+def request_of(run_id: str) -> str:
+    """The request that a run was started with, as JSON.
+
+    Raises:
+        UnknownName: there is no such run, or it is none of ours.
+    """
+    connect()
+    try:
+        return MlflowClient().get_run(run_id).data.tags["slipway.request"]
+    except (KeyError, MlflowException):
+        raise UnknownName("training run", run_id, []) from None
+
+
 def metric_name(name: str) -> str:
     """`name` with what MLflow does not allow in a metric's name replaced by an underscore."""
     return re.sub(r"[^\w\-. :/]", "_", name, flags=re.ASCII)
@@ -229,6 +255,6 @@ def _log(fitted: Fitted, keywords: dict[str, Any]) -> Any:
         return mlflow.tensorflow.log_model(fitted.native, keras_model_kwargs={"save_format": "keras"}, **keywords)
     import mlflow.sklearn
 
-    return mlflow.sklearn.log_model(fitted.native, pyfunc_predict_fn="predict_proba", **keywords)
-
-
+    predict = "predict_proba" if keywords["metadata"]["slipway"]["kind"] == Kind.CLASSIFICATION.value else "predict"
+    keywords |= {"pyfunc_predict_fn": predict, "skops_trusted_types": list(OUR_TYPES)}
+    return mlflow.sklearn.log_model(fitted.native, **keywords)

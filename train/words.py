@@ -82,8 +82,9 @@ class Dataset:
     """All examples of a task before the split, and what is known about them.
 
     `labels` names the classes in index order, empty for a number target. `scale` divides raw
-    input numbers where the format itself bounds them (pixels). `known` holds figures that hold
-    for the data whatever the model, such as a generator's best reachable accuracy.
+    input numbers where the format itself bounds them (pixels). `held_out` is there when the data
+    comes with its own. `known` holds figures that hold for the data whatever the model, such as a
+    generator's best reachable accuracy.
     """
 
     examples: Examples
@@ -91,22 +92,29 @@ class Dataset:
     kind: Kind
     source: str
     scale: float = 1.0
+    held_out: Examples | None = None
     known: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class DataOptions:
-    """Where the data is and how it is to be read and split."""
+    """Where the data is (an empty path: the task's own default data) and how it is to be read."""
 
-    path: str = ""
-    columns: Mapping[str, str] = field(default_factory=dict)
-    seed: int = 0
-    limit: int = 0
+    path: str
+    seed: int
+    settings: Settings
+
+    def columns(self, name: str) -> tuple[str, ...]:
+        """The column names that setting `name` lists, separated by commas."""
+        return tuple(word.strip() for word in self.settings.text(name).split(",") if word.strip())
 
 
 @dataclass(frozen=True, slots=True)
 class Blueprint:
-    """All that a builder may look at: training rows only, never held-out ones."""
+    """All that a builder may look at: training rows only, never held-out ones.
+
+    `class_weights` holds one weight per class, empty where nothing is balanced.
+    """
 
     train: Examples
     labels: tuple[str, ...]
@@ -114,6 +122,18 @@ class Blueprint:
     scale: float
     settings: Settings
     seed: int
+    class_weights: tuple[float, ...] = ()
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers an answer has: one per class, or one."""
+        return len(self.labels) or 1
+
+    def weights_of(self, target: Array) -> Array:
+        """The weight of each row of this target, float32: its class's, or 1."""
+        if not self.class_weights:
+            return np.ones(len(target), dtype=np.float32)
+        return np.asarray(self.class_weights, dtype=np.float32)[target]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,19 +145,55 @@ class Algorithm:
     settings: Mapping[str, Value]
 
 
+# How data of every task may be read and split; a task adds its own columns to these.
+DATA_SETTINGS: Mapping[str, Value] = MappingProxyType(
+    {
+        "split": Value("stratified", choices=("stratified", "group", "time")),
+        "group": Value(""),
+        "time": Value(""),
+        "slices": Value(""),
+        "held_out": Value(""),
+        "duplicates": Value("refuse", choices=("refuse", "drop")),
+        "balance": Value("auto", choices=("auto", "weights", "none")),
+        "missing": Value(""),
+        "limit": Value(0, 0, 1e12),
+    }
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A task: how its data is loaded, and the algorithms that solve it, the default one first."""
+    """A task: how its data is loaded, and the algorithms that solve it, the default one first.
+
+    `data` are the settings of reading (see `data_settings`); `more_scores` adds figures that only
+    this task has, `more_plots` pictures.
+    """
 
     name: str
     load: Callable[[DataOptions], Dataset]
     algorithms: Mapping[str, Algorithm]
-    columns: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    data: Mapping[str, Value] = field(default_factory=lambda: DATA_SETTINGS)
+    more_scores: Callable[[Fitted, Dataset, Split], Metrics] | None = None
 
     @property
     def default(self) -> str:
         """The algorithm used when none is named."""
         return next(iter(self.algorithms))
+
+
+def data_settings(**added: Value) -> Mapping[str, Value]:
+    """The settings of reading that every task has, with a task's own added."""
+    return MappingProxyType({**DATA_SETTINGS, **added})
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Three disjoint sets of rows; models fit on train, choices are made on validation."""
+
+    train: Examples
+    validation: Examples
+    held_out: Examples
+    facts: Mapping[str, float] = field(default_factory=dict)
 
 
 class Fitted(Protocol):
@@ -150,6 +206,10 @@ class Fitted(Protocol):
     @property
     def native(self) -> Any:
         """The framework's own object, as it will be saved."""
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch whose weights were kept; 0 where there are no epochs."""
 
     def answers(self, inputs: Mapping[str, Array]) -> Array:
         """Probabilities (rows, classes), or numbers (rows,), float32."""

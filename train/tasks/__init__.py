@@ -10,7 +10,7 @@ from importlib import import_module
 from ..errors import UnknownName
 from ..words import Task
 
-NAMES = ("images",)
+NAMES = ("images", "tabular")
 
 
 def find(name: str) -> Task:
