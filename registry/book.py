@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from registry import policy, shown, tables
 from registry.errors import PromotionRefused
+from registry.freeze import stored_at
 from registry.gates import Champion
 from registry.identity import NOBODY
 from registry.ledger import Draft, Entry, Kind
@@ -25,10 +26,14 @@ from registry.words import Actor, Decision, ModelVersion, Stage
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A version as the registry's tables hold it; `created` (ms) is when this life of its number began."""
+    """A version as the registry's tables hold it.
+
+    `created` (ms) is when this life of its number began, `location` where its files lie.
+    """
 
     version: ModelVersion
     created: int
+    location: str
 
     @property
     def model(self) -> str:
@@ -92,6 +97,13 @@ class Book:
             somebody = f"somebody else runs slipway approve {found}"
             raise PromotionRefused(f"{found} is not approved: {flaw}. Next: {somebody}")
         self.write(Kind.APPROVED, found.model, found.number, body)
+        self.freeze(found)
+
+    def freeze(self, found: Found) -> None:
+        """From here on the server refuses to write this version's files."""
+        path = stored_at(found.location)
+        if path:
+            tables.freeze(self.session, path, found.model, found.number)
 
     def take_rejection(self, found: Found, text: str) -> None:
         """Write down a no; an author's no counts as a withdrawal would, nobody's does not."""

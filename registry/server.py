@@ -1,32 +1,62 @@
 # mypy: disallow-untyped-calls=False
 # MLflow's own functions carry no annotations.
-"""The `slipway` MLflow app: MLflow's own server, and the ledger to read.
+"""The `slipway` and `slipway-auth` MLflow apps: MLflow's own server, the ledger to read, approved artefacts frozen.
 
     mlflow server --registry-store-uri slipway:sqlite:///mlflow.db --backend-store-uri sqlite:///mlflow.db \
         --app-name slipway
+
+`slipway-auth` puts MLflow's basic-auth in front, so that names are proven.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from typing import Any
+
 from flask import Flask, Response, request
 from mlflow.environment_variables import _MLFLOW_SGI_NAME
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, PERMISSION_DENIED
 from mlflow.server import app as mlflow_app
 from mlflow.server.handlers import _get_model_registry_store, _get_paths, catch_mlflow_exception
 
+from registry.freeze import written_to
 from registry.store import SCHEME, GovernedStore
 
 
 def create_app(app: Flask = mlflow_app) -> object:
-    """MLflow's entry point: its app with our routes, as whatever the server in front wants (ASGI under uvicorn)."""
-    for path in _get_paths("/slipway/ledger"):
-        app.add_url_rule(path, f"slipway_ledger {path}", read_ledger, methods=["GET"])
-    if _MLFLOW_SGI_NAME.get() == "uvicorn":
-        from mlflow.server.fastapi_app import create_fastapi_app
+    """MLflow's entry point `slipway`: its app with ours in it, names claimed."""
+    _add_to(app)
+    if _MLFLOW_SGI_NAME.get() != "uvicorn":
+        return app
+    from mlflow.server.fastapi_app import create_fastapi_app
 
-        return create_fastapi_app(app)
-    return app
+    return _frozen(create_fastapi_app(app))
+
+
+def create_app_auth(app: Flask = mlflow_app) -> object:
+    """MLflow's entry point `slipway-auth`: behind its basic-auth, names proven by a login."""
+    from mlflow.server import auth
+
+    made = auth.create_app(app)
+    ours, theirs = _add_to(app), auth._find_validator
+
+    def find_validator(req: Any) -> Callable[[], bool] | None:
+        # basic-auth asks for a validator by path; whoever is logged in may read what the ledger says.
+        return auth._allow_authenticated if req.path in ours else theirs(req)
+
+    auth._find_validator = find_validator  # it offers no door for routes that it does not know
+    return made if made is app else _frozen(made)
+
+
+def _add_to(app: Flask) -> frozenset[str]:
+    """Add our routes and the freeze to MLflow's Flask app; answers with the routes' paths."""
+    paths = frozenset(_get_paths("/slipway/ledger"))
+    for path in paths:
+        app.add_url_rule(path, f"slipway_ledger {path}", read_ledger, methods=["GET"])
+    app.before_request(_refuse_frozen)
+    return paths
 
 
 @catch_mlflow_exception  # type: ignore[untyped-decorator]  # MLflow's, without annotations
@@ -59,3 +89,53 @@ def _number(key: str) -> int | None:
     if not text.isdecimal():
         raise MlflowException(f"{key}={text!r} is no number", error_code=INVALID_PARAMETER_VALUE)
     return int(text)
+
+
+# --- approved artefacts are frozen
+
+
+def refusal(method: str, path: str, query_path: str | None) -> MlflowException | None:
+    """Would this request change the files of an approved version? Then this is why not."""
+    artefact = written_to(method, path, query_path)
+    if artefact is None:
+        return None
+    store = _get_model_registry_store()
+    version = store.frozen_by(artefact) if isinstance(store, GovernedStore) else None
+    if version is None:
+        return None
+    return MlflowException(
+        f"{artefact or 'everything'} cannot be changed: the files of {version} are approved. Next: log a new model",
+        error_code=PERMISSION_DENIED,
+    )
+
+
+@catch_mlflow_exception  # type: ignore[untyped-decorator]  # MLflow's, without annotations
+def _refuse_frozen() -> None:
+    refused = refusal(request.method, request.path, request.args.get("path"))
+    if refused:
+        raise refused
+
+
+def _frozen(asgi: Any) -> object:
+    """The same for the routes that never reach Flask; MLflow's artefact upload is one."""
+    from anyio import to_thread
+    from starlette.middleware import Middleware
+    from starlette.middleware.base import BaseHTTPMiddleware
+    from starlette.requests import Request
+    from starlette.responses import JSONResponse
+    from starlette.routing import Match, Mount
+
+    native = [route for route in asgi.routes if not isinstance(route, Mount)]  # the one mount is Flask
+
+    async def refuse_frozen(asked: Request, call_next: Any) -> Any:
+        if not any(route.matches(asked.scope)[0] is Match.FULL for route in native):
+            return await call_next(asked)
+        path, query = asked.scope["path"], asked.query_params.get("path")
+        refused = await to_thread.run_sync(refusal, asked.method, path, query)
+        if refused:
+            return JSONResponse(json.loads(refused.serialize_as_json()), refused.get_http_status_code())
+        return await call_next(asked)
+
+    # Appended, not added: the innermost, so that basic-auth has asked for a login before we say what is frozen.
+    asgi.user_middleware.append(Middleware(BaseHTTPMiddleware, dispatch=refuse_frozen))
+    return asgi

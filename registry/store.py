@@ -112,6 +112,8 @@ class GovernedStore(SqlAlchemyStore):
                 raise PromotionRefused(str(decision))
             book.move(case, decision, self._standing_in(book.session, found.model, target, but=found.number), via)
             self._carry_out(book.session, found, target)
+            if target is Stage.PRODUCTION:
+                book.freeze(found)
         return cast(MlflowVersion, self.get_model_version(found.model, found.number))
 
     def _carry_out(self, session: Session, found: Found, target: Stage) -> None:
@@ -264,6 +266,11 @@ class GovernedStore(SqlAlchemyStore):
 
     # --- the ledger
 
+    def frozen_by(self, path: str) -> str | None:
+        """Which approved version has its files at, above or below this artefact path?"""
+        with self.ManagedSessionMaker() as session:
+            return tables.frozen_by(session, path)
+
     def ledger_page(self, model: str | None = None, version: int | None = None, after: int = 0) -> LedgerPage:
         """The next ledger entries after number `after`: of one version, one model, or all."""
         with self.ManagedSessionMaker() as session:
@@ -278,4 +285,4 @@ def _found(row: Any) -> Found:
         name=row.name, number=int(row.version), run_id=row.run_id or "", source=row.source or "",
         stage=Stage(row.current_stage),
     )  # fmt: skip
-    return Found(version, int(row.creation_time))
+    return Found(version, int(row.creation_time), row.storage_location or row.source or "")

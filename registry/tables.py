@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 from sqlalchemy.orm import Session
 
+from registry.freeze import ancestors
 from registry.ledger import GENESIS, Draft, Entry, Kind, chained, moment_of, stamp
 from registry.words import Actor
 
@@ -36,6 +37,15 @@ HEAD = sa.Table(
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("seq", sa.BigInteger, nullable=False),
     sa.Column("hash", sa.String(64), nullable=False),
+)
+
+# Where the files of approved versions lie, as the server's artefact routes name it: what may not be written any more.
+FROZEN = sa.Table(
+    "slipway_frozen",
+    _METADATA,
+    sa.Column("path", sa.String(500), primary_key=True),
+    sa.Column("model", sa.String(256), nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
 )
 
 
@@ -97,6 +107,20 @@ def page(session: Session, model: str | None, version: int | None, after: int, l
     if version is not None:
         wanted = wanted.where(LEDGER.c.version == version)
     return [_entry(row) for row in session.execute(wanted)]
+
+
+def freeze(session: Session, path: str, model: str, version: int) -> None:
+    """From now on nothing under this path may be written."""
+    if session.execute(sa.select(FROZEN.c.path).where(FROZEN.c.path == path)).first() is None:
+        session.execute(sa.insert(FROZEN).values(path=path, model=model, version=version))
+
+
+def frozen_by(session: Session, path: str) -> str | None:
+    """Which approved version has its files at, above or below this path? `images/3`, or None."""
+    at_or_above = FROZEN.c.path.in_(ancestors(path))
+    below = sa.and_(FROZEN.c.path > f"{path}/", FROZEN.c.path < f"{path}0") if path else sa.true()
+    row = session.execute(sa.select(FROZEN.c.model, FROZEN.c.version).where(sa.or_(at_or_above, below))).first()
+    return f"{row.model}/{row.version}" if row else None
 
 
 def _entry(row: sa.Row[tuple[object, ...]]) -> Entry:

@@ -33,4 +33,4 @@ def world(tmp_path: Path, pristine: Path, monkeypatch: pytest.MonkeyPatch) -> It
     while mlflow.active_run():
         mlflow.end_run()
     mlflow.set_registry_uri("")
-    mlflow.set_tracking_uri(None)
+    mlflow.set_tracking_uri("")

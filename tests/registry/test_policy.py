@@ -63,7 +63,7 @@ def test_a_role_is_its_people() -> None:
         "schema: 1\nroles: {risk: [dee, eli]}\ndefaults: {approvals: {of: [risk, bo], at_least: {risk: 2}}}", "mine"
     )
     approvals = policy.rules("images", Stage.PRODUCTION).approvals
-    assert approvals.of == {"bo", "dee", "eli"}
+    assert approvals.of == frozenset({"bo", "dee", "eli"})
     assert approvals.at_least == (("risk", 2, frozenset({"dee", "eli"})),)
     assert approvals.needed == 2
 
@@ -75,7 +75,7 @@ def test_a_role_is_its_people() -> None:
         ("schema: 1\ndefaults: {gates: {flors: {}}}", "defaults.gates.flors: no such key; did you mean 'floors'?"),
         ("schema: 1\ndefaults: {gates: {floors: {acuracy: 0.9}}}", "no measure is called 'acuracy'; did you mean 'acc"),
         ("schema: 1\ndefaults: {approvals: {needed: -1}}", "defaults.approvals.needed"),
-        ("schema: 1\ndefaults: {approvals: {at_least: {risc: 1}}}\nroles: {risk: [dee]}", "'risc'; did you mean 'risk'"),
+        ("schema: 1\nroles: {risk: [dee]}\ndefaults: {approvals: {at_least: {risc: 1}}}", "did you mean 'risk'"),
         ("schema: 2", "schema"),
         ("- a list", "wanted a mapping"),
         ("a: [", "is not YAML"),

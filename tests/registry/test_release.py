@@ -14,6 +14,7 @@ from tests.registry.world import World
 def files_of(world: World, number: int) -> Path:
     """Where the version's own files lie (a local artifact store)."""
     source = mlflow.MlflowClient().get_model_version("images", str(number)).source
+    assert source is not None
     model = mlflow.MlflowClient().get_logged_model(source.removeprefix("models:/"))
     return Path(model.artifact_location.removeprefix("file://"))
 

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
-import time
+import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import mlflow
 import pytest
@@ -16,43 +11,14 @@ import requests
 
 from registry import ReleaseMissing, Stage, check, connect, mlflow_store, release
 from registry.wire import WordShape
+from tests.registry.servers import running
 from tests.registry.world import World
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder, port = tmp_path_factory.mktemp("server"), free_port()
-    address = f"http://127.0.0.1:{port}"
-    with (folder / "server.log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1", "--app-name", "slipway",
-             "--backend-store-uri", "sqlite:///mlflow.db", "--registry-store-uri", "slipway:sqlite:///mlflow.db"],
-            cwd=folder, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-        )  # fmt: skip
-    try:
-        wait_until_healthy(address, folder / "server.log", process)
+    with running(tmp_path_factory.mktemp("server"), "slipway") as address:
         yield address
-    finally:
-        os.killpg(process.pid, 15)
-        process.wait(timeout=30)
-
-
-def wait_until_healthy(address: str, log: Path, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(240):
-        try:
-            if requests.get(f"{address}/health", timeout=1).ok:
-                return
-        except requests.ConnectionError:
-            assert process.poll() is None, log.read_text()
-            time.sleep(0.25)
-    raise AssertionError(log.read_text())
 
 
 @pytest.fixture
@@ -119,3 +85,29 @@ def test_an_unreleased_model_is_missing_over_rest_too(remote: World) -> None:
     remote.candidate("waiting")
     with pytest.raises(ReleaseMissing):
         release("waiting")
+
+
+def test_json_encoded_twice_is_decided_like_any_other(server: str, remote: World) -> None:
+    remote.candidate("twice")
+    said = json.dumps({"name": "twice", "version": "1", "stage": "Production", "archive_existing_versions": False})
+    answer = requests.post(
+        f"{server}/api/2.0/mlflow/model-versions/transition-stage",
+        data=json.dumps(said), headers={"Content-Type": "application/json"}, timeout=10,
+    )  # fmt: skip
+    assert (answer.status_code, answer.json()["error_code"]) == (403, "PERMISSION_DENIED")
+
+
+def test_approved_files_cannot_be_written_and_others_can(server: str, remote: World) -> None:
+    version = remote.candidate("files")
+    model = mlflow.MlflowClient().get_logged_model(version.source.removeprefix("models:/"))
+    path = model.artifact_location.removeprefix("mlflow-artifacts:/")
+    url = f"{server}/api/2.0/mlflow-artifacts/artifacts"
+    assert requests.put(f"{url}/{path}/note.txt", data=b"before", timeout=10).status_code == 200
+    check.check(version)
+    remote.acting("bo")
+    mlflow_store.send_approval(version, WordShape())
+    for spelled in (path, f"/{path}", path.replace("artifacts", "artif%61cts"), f"{path}/../artifacts"):
+        assert requests.put(f"{url}/{spelled}/note.txt", data=b"after", timeout=10).status_code in (400, 403)
+    for folder in (path, path.rsplit("/", 1)[0], f"{path}/note.txt"):
+        assert requests.delete(url, params={"path": folder}, timeout=10).status_code == 403
+    assert requests.get(f"{url}/{path}/note.txt", timeout=10).content == b"before"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -56,7 +57,8 @@ class World:
                 metadata={"slipway": {"schema": 1, "task": "images", "kind": "classification", "labels": LABELS}},
             )  # fmt: skip
             path = self.folder / "held_out.npz"
-            np.savez(path, **{"in.values": held_out, "labels": truth})
+            arrays: dict[str, Any] = {"in.values": held_out, "labels": truth}
+            np.savez(path, **arrays)
             mlflow.log_artifact(str(path), "evaluation")
         return str(run.info.run_id)
 

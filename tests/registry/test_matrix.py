@@ -1,0 +1,203 @@
+"""Who may do what, as docs/governance.md says it, asked of a real server with basic-auth over both REST prefixes."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from registry.digest import digest_of
+from registry.wire import EvidenceShape, FileShape
+from registry.words import FileDigest
+from tests.registry.servers import ADMIN, PASSWORD, running_with_logins
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "governance.md"
+PEOPLE = {"author": "ana", "reviewer": "bo", "second reviewer": "cy", "CI": "ci", "admin": "root"}
+POLICY = "roles: {reviewers: [bo, cy]}\ndefaults: {approvals: {of: [reviewers]}}\nbreak_glass: [root]\n"
+FILES = (FileDigest("MLmodel", "1" * 64, 10),)
+EVIDENCE = EvidenceShape(
+    digest=digest_of(FILES), files=tuple(FileShape(path=f.path, sha256=f.sha256, size=f.size) for f in FILES),
+    held_out="2" * 64, rows=100, paired=None, measures={"accuracy": 0.9, "recall_macro": 0.9, "recall_lowest": 0.8},
+).dump()  # fmt: skip
+
+
+def documented() -> dict[str, dict[str, str]]:
+    """The table of the document: action -> role -> yes or no."""
+    lines = [line for line in DOCUMENT.read_text().split("## The matrix")[1].splitlines() if line.startswith("|")]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if not re.match(r"\|-", line)]
+    return {row[0]: dict(zip(rows[0][1:], row[1:], strict=True)) for row in rows[1:]}
+
+
+@dataclass
+class Registry:
+    """A server, spoken to by anybody over one of its prefixes."""
+
+    address: str
+    run: dict[str, str]
+    prefix: str = "api"
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    session: requests.Session = field(default_factory=requests.Session)
+
+    def ask(self, who: str | None, method: str, path: str, **how: Any) -> requests.Response:
+        auth = None if who is None else ADMIN if who == "root" else (who, PASSWORD)
+        return self.session.request(method, f"{self.address}/{self.prefix}/2.0/{path}", auth=auth, timeout=30, **how)
+
+    def version(self, *states: str) -> str:
+        """A model of its own with ana's version 1, taken through these states."""
+        name = f"m{next(self.numbers)}"
+        self._done("ana", "POST", "mlflow/registered-models/create", json={"name": name})
+        source = f"{self.run['artifact_uri']}/{name}"
+        made = {"name": name, "source": source, "run_id": self.run["run_id"]}
+        self._done("ana", "POST", "mlflow/model-versions/create", json=made)
+        for state in states:
+            assert {
+                "checked": lambda: self.tag("ci", name, "slipway.evidence", EVIDENCE),
+                "approved": lambda: self.tag("bo", name, "slipway.approval", "fine"),
+                "rejected": lambda: self.tag("cy", name, "slipway.rejection", "class 6"),
+                "released": lambda: self.move("ci", name, "Production"),
+            }[state]().ok
+        return name
+
+    def _done(self, who: str, method: str, path: str, **how: Any) -> requests.Response:
+        answer = self.ask(who, method, path, **how)
+        assert answer.ok, answer.text
+        return answer
+
+    def tag(self, who: str | None, name: str, key: str, value: str) -> requests.Response:
+        said = {"name": name, "version": "1", "key": key, "value": value}
+        return self.ask(who, "POST", "mlflow/model-versions/set-tag", json=said)
+
+    def untag(self, who: str | None, name: str, key: str) -> requests.Response:
+        said = {"name": name, "version": "1", "key": key}
+        return self.ask(who, "DELETE", "mlflow/model-versions/delete-tag", json=said)
+
+    def move(self, who: str | None, name: str, stage: str) -> requests.Response:
+        said = {"name": name, "version": "1", "stage": stage, "archive_existing_versions": False}
+        return self.ask(who, "POST", "mlflow/model-versions/transition-stage", json=said)
+
+    def alias(self, who: str | None, name: str, alias: str) -> requests.Response:
+        said = {"name": name, "alias": alias, "version": "1"}
+        return self.ask(who, "POST", "mlflow/registered-models/alias", json=said)
+
+    def unalias(self, who: str | None, name: str, alias: str) -> requests.Response:
+        return self.ask(who, "DELETE", "mlflow/registered-models/alias", json={"name": name, "alias": alias})
+
+    def move_a_copy(self, who: str | None, name: str) -> requests.Response:
+        copy = f"{name}-copy"
+        self._done("ana", "POST", "mlflow/registered-models/create", json={"name": copy})
+        tags = [{"key": "slipway.approval", "value": "bo"}, {"key": "slipway.evidence", "value": "passed"}]
+        said = {"name": copy, "source": f"models:/{name}/1", "run_id": self.run["run_id"], "tags": tags}
+        made = self._done("ana", "POST", "mlflow/model-versions/create", json=said)
+        assert "tags" not in made.json()["model_version"]
+        return self.move(who, copy, "Production")
+
+    def glass(self, who: str | None, name: str) -> requests.Response:
+        return self.tag(who, name, "slipway.break_glass", json.dumps({"reason": "the site is down"}))
+
+    def file(self, who: str | None, method: str, name: str) -> requests.Response:
+        root = self.run["artifact_uri"].removeprefix("mlflow-artifacts:/")
+        if method == "DELETE":
+            return self.ask(who, method, "mlflow-artifacts/artifacts", params={"path": f"{root}/{name}"})
+        return self.ask(who, method, f"mlflow-artifacts/artifacts/{root}/{name}/MLmodel", data=b"changed")
+
+    def describe(self, who: str | None, name: str) -> requests.Response:
+        said = {"name": name, "version": "1", "description": "the best"}
+        return self.ask(who, "PATCH", "mlflow/model-versions/update", json=said)
+
+    def register(self, who: str | None, name: str) -> requests.Response:
+        said = {"name": name, "source": f"{self.run['artifact_uri']}/other", "run_id": self.run["run_id"]}
+        return self.ask(who, "POST", "mlflow/model-versions/create", json=said)
+
+    def delete(self, who: str | None, name: str) -> requests.Response:
+        return self.ask(who, "DELETE", "mlflow/model-versions/delete", json={"name": name, "version": "1"})
+
+    def delete_model(self, who: str | None, name: str) -> requests.Response:
+        return self.ask(who, "DELETE", "mlflow/registered-models/delete", json={"name": name})
+
+    def rename(self, who: str | None, name: str) -> requests.Response:
+        said = {"name": name, "new_name": f"{name}-{who}"}
+        return self.ask(who, "POST", "mlflow/registered-models/rename", json=said)
+
+
+CHECKED, APPROVED, RELEASED = ("checked",), ("checked", "approved"), ("checked", "approved", "released")
+Action = Callable[[Registry, str | None, str], requests.Response]
+ACTIONS: dict[str, tuple[tuple[str, ...], Action]] = {
+    "register a version": ((), Registry.register),
+    "record evidence": ((), lambda r, who, m: r.tag(who, m, "slipway.evidence", EVIDENCE)),
+    "move an unchecked version to Staging": ((), lambda r, who, m: r.move(who, m, "Staging")),
+    "move a checked version to Staging": (CHECKED, lambda r, who, m: r.move(who, m, "Staging")),
+    "set @challenger on a checked version": (CHECKED, lambda r, who, m: r.alias(who, m, "challenger")),
+    "move an unchecked version to Production": ((), lambda r, who, m: r.move(who, m, "Production")),
+    "move a checked version to Production": (CHECKED, lambda r, who, m: r.move(who, m, "Production")),
+    "set @champion on a checked version": (CHECKED, lambda r, who, m: r.alias(who, m, "champion")),
+    "move an approved version to Production": (APPROVED, lambda r, who, m: r.move(who, m, "Production")),
+    "move a rejected version to Production": (
+        ("checked", "approved", "rejected"), lambda r, who, m: r.move(who, m, "Production"),
+    ),
+    "move an approved version's copy to Production": (APPROVED, Registry.move_a_copy),
+    "break the glass on a checked version": (CHECKED, Registry.glass),
+    "break the glass on an unchecked version": ((), Registry.glass),
+    "approve": (CHECKED, lambda r, who, m: r.tag(who, m, "slipway.approval", "fine")),
+    "reject": (CHECKED, lambda r, who, m: r.tag(who, m, "slipway.rejection", "poor")),
+    "withdraw the reviewer's approval": (APPROVED, lambda r, who, m: r.untag(who, m, "slipway.approval")),
+    "archive the Production version": (RELEASED, lambda r, who, m: r.move(who, m, "Archived")),
+    "delete @champion": (RELEASED, lambda r, who, m: r.unalias(who, m, "champion")),
+    "write a tag of one's own": (APPROVED, lambda r, who, m: r.tag(who, m, "note", "mine")),
+    "write another slipway tag": (APPROVED, lambda r, who, m: r.tag(who, m, "Slipway.digest", "mine")),
+    "delete the evidence tag": (CHECKED, lambda r, who, m: r.untag(who, m, "slipway.evidence")),
+    "delete an unchecked version": ((), Registry.delete),
+    "delete an approved version": (APPROVED, Registry.delete),
+    "delete the model of a released version": (RELEASED, Registry.delete_model),
+    "rename the model of a released version": (RELEASED, Registry.rename),
+    "describe an unchecked version": ((), Registry.describe),
+    "describe an approved version": (APPROVED, Registry.describe),
+    "write a file of an unchecked version": ((), lambda r, who, m: r.file(who, "PUT", m)),
+    "write a file of an approved version": (APPROVED, lambda r, who, m: r.file(who, "PUT", m)),
+    "delete the files of an approved version": (APPROVED, lambda r, who, m: r.file(who, "DELETE", m)),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    with running_with_logins(tmp_path_factory.mktemp("matrix"), ("ana", "bo", "cy", "ci"), POLICY) as address:
+        opened = Registry(address, {})
+        said = {"experiment_id": "0", "start_time": 0}
+        info = opened.ask("ana", "POST", "mlflow/runs/create", json=said).json()["run"]["info"]
+        opened.run = {"run_id": info["run_id"], "artifact_uri": info["artifact_uri"]}
+        yield opened
+
+
+def test_the_document_and_the_actions_name_the_same() -> None:
+    assert list(documented()) == list(ACTIONS)
+
+
+@pytest.mark.parametrize("prefix", ["api", "ajax-api"])
+@pytest.mark.parametrize("action", ACTIONS)
+def test_the_matrix_holds(registry: Registry, action: str, prefix: str) -> None:
+    registry.prefix = prefix
+    states, act = ACTIONS[action]
+    for role, expected in documented()[action].items():
+        answer = act(registry, PEOPLE[role], registry.version(*states))
+        assert answer.status_code == (200 if expected == "yes" else 403), f"{role}: {answer.text}"
+    assert act(registry, None, registry.version(*states)).status_code == 401, "anonymous"
+
+
+def test_the_ledger_is_for_those_who_log_in(registry: Registry) -> None:
+    assert registry.ask("cy", "GET", "slipway/ledger").status_code == 200
+    assert registry.ask(None, "GET", "slipway/ledger").status_code == 401
+
+
+def test_what_a_login_did_is_recorded_as_verified(registry: Registry) -> None:
+    name = registry.version("checked")
+    registry.ask("bo", "POST", "mlflow/model-versions/set-tag", headers={"X-Slipway-User": "cy"}, json={
+        "name": name, "version": "1", "key": "slipway.approval", "value": "as bo",
+    })  # fmt: skip
+    entries = registry.ask("bo", "GET", "slipway/ledger", params={"model": name}).json()["entries"]
+    assert (entries[-1]["actor"], entries[-1]["verified"]) == ("bo", True)
