@@ -9,9 +9,10 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
-from moto.cloudwatch.models import CloudWatchBackend, MetricDatumBase, cloudwatch_backends
+from moto.cloudwatch.models import Alarm, CloudWatchBackend, MetricDatumBase, cloudwatch_backends
 from moto.core.exceptions import ServiceException
 from moto.iam.models import iam_backends
 from moto.logs.models import LogsBackend, logs_backends
@@ -137,3 +138,19 @@ def put_metrics(region: str, namespace: str, values: Mapping[str, float], dimens
 def metric_data(region: str) -> list[MetricDatumBase]:
     """Every metric value of the account's own, oldest first."""
     return list(_cloudwatch(region).metric_data)
+
+
+def alarms(region: str) -> list[Alarm]:
+    """Every metric alarm of a region."""
+    return list(_cloudwatch(region).alarms.values())
+
+
+def regions_with_alarms() -> list[str]:
+    """The regions in which somebody made an alarm."""
+    backends = cloudwatch_backends[ACCOUNT]
+    return [region for region in list(backends) if backends[region].alarms]
+
+
+def epoch(moment: datetime) -> float:
+    """Seconds since the epoch; moto's times are UTC without saying so."""
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

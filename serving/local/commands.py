@@ -10,11 +10,12 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from serving.local.errors import LocalAwsError
+from serving.local.options import Options
 
 if TYPE_CHECKING:
     from serving.local.server import LocalAws
@@ -40,17 +41,18 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     show_default=True,
     help="How long a changed function stays Pending.",
 )
+@click.option(
+    "--speed",
+    type=click.FloatRange(0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Divides SageMaker's waiting times, such as baking.",
+)
+@click.option("--image", multiple=True, metavar="PATTERN=COMMAND", help="How container images are played; repeatable.")
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON instead of the exports.")
 @click.option("--until-stdin-closes", is_flag=True, hidden=True)
 @click.argument("command", nargs=-1)
-def local(
-    port: int,
-    state: Path | None,
-    settle_seconds: float,
-    as_json: bool,
-    until_stdin_closes: bool,
-    command: tuple[str, ...],
-) -> None:
+def local(as_json: bool, until_stdin_closes: bool, command: tuple[str, ...], **options: Any) -> None:
     """Run AWS on this machine: S3, Lambda, SageMaker, with no account and no Docker.
 
     Prints the variables that point any AWS client to it and runs until it is stopped. With COMMAND it runs that, with
@@ -59,16 +61,17 @@ def local(
     \b
     Example:
       slipway local -- slipway deploy images --target lambda
+      slipway local --speed 60 --image 'my-server={python} serve.py --port {port} --model {model_dir}'
     """
     stop = threading.Event()
     for number in _SIGNALS:
         signal.signal(number, lambda *_: stop.set())
     for name in _HIDDEN:  # importing moto already fails on a profile that is not there
         os.environ.pop(name, None)
-    from serving.local.server import LocalAws, Options
+    from serving.local.server import LocalAws
 
     try:
-        aws = LocalAws(Options(port, state, settle_seconds))
+        aws = LocalAws(Options(**options))
     except LocalAwsError as error:
         raise _Failed(str(error)) from error
     aws.start()

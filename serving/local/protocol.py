@@ -46,12 +46,13 @@ class Dialect:
     text: Callable[[list[str]], str]
 
 
-def _counted(problems: list[str]) -> str:
+def counted(problems: list[str]) -> str:
+    """All problems in AWS's usual words."""
     plural = "s" if len(problems) > 1 else ""
     return f"{len(problems)} validation error{plural} detected: " + "; ".join(problems)
 
 
-VALIDATION = Dialect("ValidationException", _counted)
+VALIDATION = Dialect("ValidationException", counted)
 
 
 class Service:
@@ -92,7 +93,7 @@ class Service:
     def _match(self, request: Request) -> tuple[OperationModel, dict[str, Any]] | None:
         try:
             return get_service_router(self._name).match(request)
-        except NotFound:
+        except (NotFound, NotImplementedError):  # another protocol: it is for another service model
             return None
 
     def _parse(self, operation: OperationModel, request: Request, uri_params: dict[str, Any]) -> Members:
@@ -162,6 +163,8 @@ def violations(shape: Shape, value: Any, path: str = "") -> Iterator[Violation]:
             yield from violations(shape.value, item, f"{path}.{key}.member")
     elif shape.type_name == "string":
         yield from _in_string(shape, value, path)
+    elif shape.type_name == "blob":
+        yield from _size(shape, value, path, "length")
     elif shape.type_name in ("integer", "long", "float", "double"):
         yield from _size(shape, value, path, "value")
 
@@ -206,7 +209,7 @@ def _size(shape: Shape, value: Any, path: str, what: str) -> Iterator[Violation]
 
 
 def _violation(path: str, value: Any, constraint: str) -> Violation:
-    shown = "null" if value is None else f"'{value}'"
+    shown = "null" if value is None else f"'{value if len(str(value)) < 256 else '...'}'"
     return Violation(path, f"Value {shown} at '{path}' failed to satisfy constraint: {constraint}")
 
 

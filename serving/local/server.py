@@ -9,7 +9,6 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,33 +19,24 @@ from werkzeug.wrappers import Response
 
 from serving.local import moto_edges, seeds
 from serving.local.account import ACCOUNT
+from serving.local.alarms import Watcher
+from serving.local.endpoints import EndpointService
+from serving.local.endpoints.images import Recipe
 from serving.local.errors import LocalAwsError
+from serving.local.faults import Faults
 from serving.local.functions import FunctionService
 from serving.local.interpreters import Interpreter, find_interpreters
+from serving.local.options import Options
 from serving.local.processes import Nursery
 from serving.local.protocol import Service
 
 _SCOPE = re.compile(r"Credential=[^/]+/\d{8}/(?P<region>[a-z0-9-]+)/(?P<service>[a-z0-9-]+)/aws4_request")
 _LAMBDA_PATH = re.compile(r"/20\d\d-\d\d-\d\d/(functions|layers|tags|account-settings|event-source-mappings)\b")
 _PACKAGES = "/_slipway/packages/"
+_FAULTS = ("/_slipway/faults", "/_slipway/calls")
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How the local AWS is started.
-
-    Attributes:
-        port: On 127.0.0.1; 0 takes a free one.
-        state: Where unpacked code and models are kept; a temporary folder when None.
-        settle_seconds: How long a changed function stays Pending or InProgress.
-    """
-
-    port: int = 4566
-    state: Path | None = None
-    settle_seconds: float = 0.0
 
 
 class LocalAws:
@@ -54,6 +44,7 @@ class LocalAws:
 
     def __init__(self, options: Options) -> None:
         moto_edges.install()
+        recipes = [Recipe.parse(text) for text in options.image]
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._server = _bind(options.port, self)
         self._scratch = tempfile.TemporaryDirectory(prefix="slipway-local-") if options.state is None else None
@@ -69,7 +60,17 @@ class LocalAws:
             credentials=self._function_credentials(),
             settle_seconds=options.settle_seconds,
         )
-        self._services: Mapping[str, Service] = {"lambda": self.functions.service}
+        self._endpoints = EndpointService(
+            state=self.state / "sagemaker",
+            nursery=self._nursery,
+            recipes=recipes,
+            credentials=self._function_credentials(),
+            speed=options.speed,
+        )
+        self._watcher = Watcher()
+        self._faults = Faults()
+        hosting = (self._endpoints.service, self._endpoints.runtime)
+        self._services: Mapping[str, Sequence[Service]] = {"lambda": (self.functions.service,), "sagemaker": hosting}
         seeds.seed()
 
     @property
@@ -113,6 +114,7 @@ class LocalAws:
 
     def close(self) -> None:
         """End every process, stop answering, remove the temporary folder."""
+        self._watcher.stop()
         self._nursery.close()
         self.functions.close()
         self._server.shutdown()
@@ -133,14 +135,17 @@ class LocalAws:
             return self.functions.urls.answer(request)(environ, start_response)
         if request.path.startswith(_PACKAGES):
             return self._package(request.path.removeprefix(_PACKAGES))(environ, start_response)
+        if request.path in _FAULTS:
+            return self._faults.control(request)(environ, start_response)
         region, name = _addressee(request)
-        service = self._services.get(name)
-        if service is not None and service.handles(request):
-            return service.answer(request, region, ACCOUNT)(environ, start_response)
-        if name == "lambda":
-            return _unplayed(request)(environ, start_response)
-        answer: Iterable[bytes] = self._moto(environ, start_response)
-        return answer
+        return self._faults.answer(name, request, self._played(region, name, request), environ, start_response)
+
+    def _played(self, region: str, name: str, request: Request) -> Callable[..., Iterable[bytes]]:
+        """What answers this request: one of our services, or moto."""
+        for service in self._services.get(name, ()):
+            if service.handles(request):
+                return lambda environ, start: service.answer(request, region, ACCOUNT)(environ, start)
+        return _unplayed(request) if name == "lambda" else self._moto
 
     def _package(self, sha256: str) -> Response:
         content = self.functions.packages.archive(sha256)

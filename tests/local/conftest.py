@@ -6,6 +6,7 @@ import io
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -17,6 +18,7 @@ from serving.local import running
 Clients = Callable[[str], Any]
 BUCKET = "slipway-123456789012-us-east-1"
 ROLE = "arn:aws:iam::123456789012:role/slipway-exec-lambda"
+SERVER = Path(__file__).with_name("server.py")
 ECHO = "def handler(event, context):\n    return event\n"
 
 
@@ -35,7 +37,8 @@ def client_for(environment: dict[str, str], service: str) -> Any:
 @pytest.fixture(scope="session")
 def aws() -> Iterator[dict[str, str]]:
     """The variables of a local AWS that runs for the whole session."""
-    with running() as environment:
+    command = f"{{python}} {SERVER} {{port}} {{model_dir}}"
+    with running("--speed", "100", "--image", f"test-server={command}") as environment:
         yield environment
 
 

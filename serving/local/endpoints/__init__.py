@@ -1,0 +1,34 @@
+"""The local SageMaker hosting: its control plane, and a process per instance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from serving.local.endpoints.control import EndpointControl
+from serving.local.endpoints.deployment import Workshop
+from serving.local.endpoints.images import Images, Recipe
+from serving.local.endpoints.invoke import EndpointInvoker
+from serving.local.endpoints.lifecycle import Lifecycle
+from serving.local.endpoints.model_data import ModelData
+from serving.local.endpoints.registry import RegistryControl, Shelves
+from serving.local.endpoints.transform import TransformControl
+from serving.local.processes import Nursery
+from serving.local.protocol import Dialect, Service, counted
+
+_RUNTIME = Dialect("ValidationError", counted)
+
+
+class EndpointService:
+    """SageMaker hosting as one thing: the control plane's service and the runtime's."""
+
+    def __init__(
+        self, *, state: Path, nursery: Nursery, recipes: Sequence[Recipe], credentials: Mapping[str, str], speed: float
+    ) -> None:
+        shelves = Shelves()
+        shop = Workshop(Images(recipes), ModelData(state / "models"), nursery, credentials)
+        control = EndpointControl(shelves, Lifecycle(shop, speed=speed))
+        parts = (RegistryControl(shelves), control, TransformControl(shelves, shop))
+        operations = {name: operation for part in parts for name, operation in part.operations().items()}
+        self.service = Service("sagemaker", operations)
+        self.runtime = Service("sagemaker-runtime", EndpointInvoker(shelves).operations(), dialect=_RUNTIME)

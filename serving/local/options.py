@@ -1,0 +1,25 @@
+"""How the local AWS is started; no moto is imported here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What its user may choose.
+
+    Attributes:
+        port: On 127.0.0.1; 0 takes a free one.
+        state: Where unpacked code and models are kept; a temporary folder when None.
+        settle_seconds: How long a changed function stays Pending or InProgress.
+        speed: SageMaker's waiting times, such as baking, are divided by this.
+        image: ``PATTERN=COMMAND`` each: how container images are played, before the built-in way for AWS's own.
+    """
+
+    port: int = 4566
+    state: Path | None = None
+    settle_seconds: float = 0.0
+    speed: float = 1.0
+    image: tuple[str, ...] = ()
