@@ -1,8 +1,9 @@
-"""`slipway check | approve | promote | history`: the edge where people and CI speak to the registry."""
+"""`slipway check | approve | reject | promote | history`: the edge where people and CI speak to the registry."""
 
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -84,46 +85,89 @@ def _evidence_json(version: ModelVersion, evidence: Evidence) -> dict[str, objec
 @click.command(epilog='Example: slipway approve images/3 --comment "recall of class 6 looked at"')
 @reference
 @click.option("--comment", default="", help="Why, for whoever reads the history.")
-def approve(version: tuple[str, int], comment: str) -> None:
+@click.option("--withdraw", is_flag=True, help="Take back what you said, yes or no.")
+def approve(version: tuple[str, int], comment: str, withdraw: bool) -> None:
     """Consent to a version's bytes, as they were checked last. Nobody's own version, no CI identity."""
+    from registry import shown
+
+    digest = _say(version, shown.WITHDRAWAL_TAG if withdraw else shown.APPROVAL_TAG, comment)
+    click.echo(f"{_subject(version)} {'no longer judged by you' if withdraw else 'approved'}, sha256 {digest[:12]}")
+
+
+@click.command(epilog='Example: slipway reject images/3 --comment "class 6 is worse than it looks"')
+@reference
+@click.option("--comment", required=True, help="Why; the author reads it.")
+def reject(version: tuple[str, int], comment: str) -> None:
+    """Say no to a version's bytes; it stands until you withdraw it or approve."""
+    from registry import shown
+
+    click.echo(f"{_subject(version)} rejected, sha256 {_say(version, shown.REJECTION_TAG, comment)[:12]}")
+
+
+def _say(version: tuple[str, int], key: str, comment: str) -> str:
     from registry import check as measuring
     from registry import mlflow_store
     from registry.wire import WordShape
 
     found = _find(version)
-    evidence = measuring.recorded(found)
-    mlflow_store.send_approval(found, WordShape(digest=evidence.digest, comment=comment))
-    click.echo(f"{found} approved, sha256 {evidence.digest[:12]}")
+    digest = measuring.recorded(found).digest
+    mlflow_store.send_word(found, key, WordShape(digest=digest, comment=comment))
+    return digest
+
+
+def _subject(version: tuple[str, int]) -> str:
+    return f"{version[0]}/{version[1]}"
 
 
 @click.command(epilog="Example: slipway promote images/3 --to Production")
 @reference
 @click.option("--to", "stage", required=True, type=click.Choice(["Staging", "Production"], case_sensitive=False))
-def promote(version: tuple[str, int], stage: str) -> None:
+@click.option("--break-glass", "reason", help="Override gates and approvals, for this reason; the ledger keeps it.")
+def promote(version: tuple[str, int], stage: str, reason: str | None) -> None:
     """Move a version to a stage, if the policy allows it. Running it again changes nothing."""
     from registry import mlflow_store
 
     found, target = _find(version), Stage.named(stage)
-    if found.stage is target:
+    if found.stage is target and mlflow_store.in_stage(found.name, target) == found:
         click.echo(f"{found} is in {target.value} already")
         return
-    moved = mlflow_store.move(found, target)
+    moved = mlflow_store.break_glass(found, target, reason) if reason else mlflow_store.move(found, target)
     click.echo(f"{moved} is in {moved.stage.value}, @{target.alias} points at it")
 
 
-@click.command(epilog="Example: slipway history images")
+@click.command(epilog="Example: slipway history images --at 2026-11-01T12:00:00Z")
 @click.argument("model")
+@click.option("--at", "moment", help="What stood where at this time (ISO 8601; without an offset: UTC).")
 @as_json
-def history(model: str, as_json: bool) -> None:
+def history(model: str, moment: str | None, as_json: bool) -> None:
     """Show who did what to a model, when, and on what evidence."""
     from registry import mlflow_store, telling
 
+    when = _moment(moment) if moment else None
     mlflow_store.connect()
     entries = mlflow_store.ledger(model)
+    lines, rows = telling.stood(entries, when) if when else telling.all_of(entries)
     if as_json:
-        click.echo(json.dumps([telling.as_json(entry) for entry in entries], indent=2))
+        click.echo(json.dumps(rows, indent=2))
         return
-    for entry in entries:
-        click.echo(telling.line(entry))
+    for line in lines:
+        click.secho(line, fg="red" if telling.GLASS in line else None)
     if not entries:
         click.echo(f"the ledger says nothing about {model}", err=True)
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no time; wanted for example 2026-11-01T12:00:00Z") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def __getattr__(name: str) -> click.Command:
+    """The ledger's own group of commands, where the root looks for it."""
+    if name == "ledger":
+        from registry.ledger_commands import ledger
+
+        return ledger
+    raise AttributeError(name)

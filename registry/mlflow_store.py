@@ -44,10 +44,10 @@ from registry.errors import (
 )
 from registry.ledger import Entry, Kind
 from registry.promotion import judged
-from registry.shown import APPROVAL_TAG, EVIDENCE_TAG
+from registry.shown import APPROVAL_TAG, EVIDENCE_TAG, GLASS_TAG
 from registry.standing import approval_of, evidence_of, standing
 from registry.store import SCHEME, GovernedStore
-from registry.wire import EvidenceShape, LedgerPage, MovedBody, WordShape, read
+from registry.wire import EvidenceShape, GlassShape, LedgerPage, MovedBody, WordShape, read
 from registry.words import ModelVersion, Release, Stage
 
 _DATABASES = ("sqlite:", "postgresql", "mysql", "mssql")
@@ -199,7 +199,22 @@ def send_evidence(version: ModelVersion, evidence: EvidenceShape) -> None:
 
 def send_approval(version: ModelVersion, approval: WordShape) -> None:
     """Approve a version as whoever we are."""
-    _tag(version, APPROVAL_TAG, approval.dump())
+    send_word(version, APPROVAL_TAG, approval)
+
+
+def send_word(version: ModelVersion, key: str, word: WordShape) -> None:
+    """Approve, reject or withdraw (each has its tag) as whoever we are."""
+    _tag(version, key, word.dump())
+
+
+def break_glass(version: ModelVersion, stage: Stage, reason: str) -> ModelVersion:
+    """Ask for a move that overrides gates and approvals, and say why."""
+    try:
+        asked = GlassShape(reason=reason, stage=stage.value)
+    except ValidationError:
+        raise RegistryMisconfigured("breaking the glass takes a reason of at least ten characters") from None
+    _tag(version, GLASS_TAG, asked.dump())
+    return model_version(version.name, version.number)
 
 
 def _tag(version: ModelVersion, key: str, value: str) -> None:
@@ -221,12 +236,38 @@ def move(version: ModelVersion, stage: Stage) -> ModelVersion:
 
 def ledger(model: str | None = None, version: int | None = None) -> list[Entry]:
     """All ledger entries of one version, one model, or everything, oldest first."""
+    return _read(model, version)[0]
+
+
+def whole_ledger() -> tuple[list[Entry], tuple[int, str]]:
+    """Every entry, and what the head says: the number and hash of the last."""
+    return _read(None, None)
+
+
+def _read(model: str | None, version: int | None) -> tuple[list[Entry], tuple[int, str]]:
     found: list[Entry] = []
     while True:
         page = _page(model, version, found[-1].seq if found else 0)
         found += [shape.entry() for shape in page.entries]
         if not page.entries or found[-1].seq >= page.head_seq:
-            return found
+            return found, (page.head_seq, page.head_hash)
+
+
+def restore(entries: list[Entry]) -> int:
+    """Write exported entries into the database that we are connected to; answers how many were new.
+
+    Raises:
+        LedgerBroken: when they do not continue what is there.
+    """
+    with _mapped():
+        return _governed().restore(entries)
+
+
+def _governed() -> GovernedStore:
+    store, uri = _get_store(), mlflow.get_registry_uri()
+    if not isinstance(store, GovernedStore):
+        raise RegistryMisconfigured(f"{uri} is no database of ours. Next: set MLFLOW_REGISTRY_URI={SCHEME}<database>")
+    return store
 
 
 def _page(model: str | None, version: int | None, after: int) -> LedgerPage:
@@ -234,10 +275,7 @@ def _page(model: str | None, version: int | None, after: int) -> LedgerPage:
     with _mapped():
         if uri.startswith(("http://", "https://")):
             return _remote_page(uri, model, version, after)
-        store = _get_store()
-        if not isinstance(store, GovernedStore):
-            raise RegistryMisconfigured(f"{uri} keeps no ledger. Next: set MLFLOW_REGISTRY_URI={SCHEME}{uri}")
-        return store.ledger_page(model, version, after)
+        return _governed().ledger_page(model, version, after)
 
 
 def _remote_page(uri: str, model: str | None, version: int | None, after: int) -> LedgerPage:

@@ -25,8 +25,9 @@ from sqlalchemy.orm import Session
 
 from registry import shown, tables
 from registry.book import TAKERS, Book, Found
-from registry.errors import PolicyInvalid, PromotionRefused
+from registry.errors import LedgerBroken, PolicyInvalid, PromotionRefused
 from registry.identity import current_actor
+from registry.ledger import Entry, first_bad
 from registry.one_session import OneSession
 from registry.promotion import Case, decide, judged
 from registry.wire import EntryShape, GlassShape, LedgerPage, read
@@ -265,6 +266,25 @@ class GovernedStore(SqlAlchemyStore):
         return _found(self._get_sql_model_version(book.session, name, int(version)))
 
     # --- the ledger
+
+    def restore(self, entries: Sequence[Entry]) -> int:
+        """Append exported entries as they are; those that are here already must be the same.
+
+        Raises:
+            LedgerBroken: when the whole would not be one chain.
+        """
+        with self._sessions.transaction() as session:
+            seq, _ = tables.lock(session)
+            present = tables.page(session, None, None, 0, seq)
+            new = [entry for entry in entries if entry.seq > seq]
+            bad = first_bad([*present, *new], (new[-1].seq, new[-1].hash) if new else tables.head(session))
+            if bad is None and list(entries)[: len(entries) - len(new)] != present[: len(entries) - len(new)]:
+                bad = "the first entries are not those that are here"
+            if bad is None:
+                tables.put(session, new)
+        if bad:
+            raise LedgerBroken(f"these entries do not continue the ledger: {bad}")
+        return len(new)
 
     def frozen_by(self, path: str) -> str | None:
         """Which approved version has its files at, above or below this artefact path?"""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
@@ -83,14 +83,21 @@ def append(session: Session, draft: Draft) -> Entry:
     """Write one entry at the end of the chain, in the caller's transaction."""
     seq, prev = lock(session)
     entry = chained(draft, seq + 1, prev)
-    session.execute(
-        sa.insert(LEDGER).values(
-            seq=entry.seq, at=stamp(entry.at), kind=entry.kind.value, model=entry.model, version=entry.version,
-            actor=entry.actor.name, verified=entry.actor.verified, body=entry.body, prev=entry.prev, hash=entry.hash,
-        )
-    )  # fmt: skip
-    session.execute(sa.update(HEAD).values(seq=entry.seq, hash=entry.hash))
+    put(session, [entry])
     return entry
+
+
+def put(session: Session, entries: Sequence[Entry]) -> None:
+    """Write entries that have their places already; the caller holds the lock."""
+    for entry in entries:
+        session.execute(
+            sa.insert(LEDGER).values(
+                seq=entry.seq, at=stamp(entry.at), kind=entry.kind.value, model=entry.model, version=entry.version,
+                actor=entry.actor.name, verified=entry.actor.verified, body=entry.body, prev=entry.prev,
+                hash=entry.hash,
+            )
+        )  # fmt: skip
+        session.execute(sa.update(HEAD).values(seq=entry.seq, hash=entry.hash))
 
 
 def of_version(session: Session, model: str, version: int) -> Iterator[Entry]:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from datetime import datetime
 
 from registry.ledger import Entry, Kind, stamp
+from registry.replay import at
 from registry.wire import DeletedBody, EvidenceShape, MovedBody, RegisteredBody, WordBody, read
+from registry.words import Stage
+
+GLASS = "BREAKING THE GLASS"
 
 
 def line(entry: Entry) -> str:
@@ -27,6 +32,23 @@ def as_json(entry: Entry) -> dict[str, object]:
         "body": json.loads(entry.body),
         "hash": entry.hash,
     }
+
+
+def all_of(entries: Iterable[Entry]) -> tuple[list[str], list[dict[str, object]]]:
+    """Every entry, as lines and as JSON."""
+    kept = list(entries)
+    return [line(entry) for entry in kept], [as_json(entry) for entry in kept]
+
+
+def stood(entries: Iterable[Entry], moment: datetime) -> tuple[list[str], list[dict[str, object]]]:
+    """Which version stood in which stage at a moment and who put it there, as lines and as JSON."""
+    found = [one for one in at(entries, moment) if one.stage is not Stage.NONE]
+    lines = [f"{one.stage.value:<11} {one.model}/{one.version}  since  {line(one.since)}" for one in found]
+    rows: list[dict[str, object]] = [
+        {"model": one.model, "version": one.version, "stage": one.stage.value, "since": as_json(one.since)}
+        for one in found
+    ]
+    return lines, rows
 
 
 def _told(entry: Entry) -> str:
@@ -56,7 +78,7 @@ def _moved(text: str) -> str:
     body = read(MovedBody, text)
     archived = f", archiving {', '.join(map(str, body.displaced))}" if body.displaced else ""
     on = f" (approvals {', '.join(map(str, body.approvals))})" if body.approvals else ""
-    glass = f" BREAKING THE GLASS: {body.glass} (overriding: {'; '.join(body.overridden)})" if body.glass else ""
+    glass = f" {GLASS}: {body.glass} (overriding: {'; '.join(body.overridden)})" if body.glass else ""
     return f"moved from {body.source} to {body.target}{archived}{on}{glass}"
 
 

@@ -12,7 +12,6 @@ from registry.standing import standing
 from registry.wire import WordShape
 from tests.registry.world import World
 
-
 # The deprecated call is what users and the registry UI make; that it is deprecated is known.
 pytestmark = pytest.mark.filterwarnings("ignore:.*transition_model_version_stage:FutureWarning")
 
