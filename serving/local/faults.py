@@ -145,6 +145,7 @@ class Faults:
             b"".join(body)
             self._note(service, operation, 0)
             _hang_up(environ)
+            start("200 OK", [])
             return []
         self._note(service, operation, status[0] if status else 0)
         return body

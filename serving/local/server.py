@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import threading
 import traceback
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,8 @@ class LocalAws:
     def start(self) -> None:
         """Begin to answer."""
         logging.getLogger("werkzeug").setLevel(logging.WARNING)
+        # Services refuse with codes that their models do not list: AWS's common ones.
+        warnings.filterwarnings("ignore", message=".*does not match an error shape")
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     def close(self) -> None:

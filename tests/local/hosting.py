@@ -79,7 +79,10 @@ class Hosting:
     def settled(self, name: str) -> dict[str, Any]:
         """Wait until nothing more changes; returns the description."""
         busy = ("Creating", "Updating", "RollingBack")
-        return self.until(lambda: self.describe(name), lambda found: found["EndpointStatus"] not in busy)
+        answer: dict[str, Any] = self.until(
+            lambda: self.describe(name), lambda found: found["EndpointStatus"] not in busy
+        )
+        return answer
 
     def until(self, look: Callable[[], Any], good: Callable[[Any], bool]) -> Any:
         """Look until it is good."""

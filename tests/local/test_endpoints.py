@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -296,7 +297,7 @@ def test_an_asynchronous_answer_is_put_to_s3(hosting: Hosting, s3: Any) -> None:
             EndpointName=name, InputLocation=f"s3://{BUCKET}/async/in.json", ContentType="application/json"
         )
         assert response["ResponseMetadata"]["HTTPStatusCode"] == 202
-        answer = hosting.until(lambda at=response[member]: fetch(at), bool)
+        answer = hosting.until(partial(fetch, response[member]), bool)
         assert (b"one" in answer) == (member == "OutputLocation")
 
 

@@ -62,7 +62,7 @@ def plan(settings: Settings | None, instances: int) -> Rollout:
     needed = sum(step.bake_seconds for step in steps) + termination
     if needed > limit:
         raise invalid(
-            f"MaximumExecutionTimeoutInSeconds {limit:.0f} is less than the {needed:.0f} s that all wait intervals take."
+            f"MaximumExecutionTimeoutInSeconds {limit:.0f} is less than the {needed:.0f} s of all wait intervals."
         )
     return Rollout(steps, termination, alarms, limit)
 

@@ -169,8 +169,6 @@ class AttributeControl:
                 f"Failed to create function url config for [functionArn = {function.latest.arn}]. "
                 "Error message:  FunctionUrlConfig exists for this Lambda function"
             )
-        if qualifier and qualifier not in function.aliases:
-            raise invalid("A function URL can be made for $LATEST or an alias only.")
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         arn = function.latest.arn + (f":{qualifier}" if qualifier else "")
         label = hashlib.sha256(arn.encode()).hexdigest()[:32]
