@@ -63,3 +63,16 @@ def some_rows(count: int, *, file: str) -> None:
     """
     if not count:
         raise BadData("the file has no rows", file=file)
+
+
+def indices_among(values: Sequence[str], labels: tuple[str, ...], *, file: str, column: str) -> Array:
+    """Class index of each value of a held-out file.
+
+    Raises:
+        BadData: a class that the training rows do not have.
+    """
+    place = {label: index for index, label in enumerate(labels)}
+    for row, value in enumerate(values, start=1):
+        if value not in place:
+            raise BadData(f"class {value!r} is not among the training classes", file=file, row=row, column=column)
+    return np.array([place[value] for value in values], dtype=np.int64)

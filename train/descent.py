@@ -100,6 +100,7 @@ def prepare(seed: int, precision: str = "float32") -> None:
         import tensorflow as tf
 
         tf.config.list_physical_devices("GPU")
+    tf.get_logger().setLevel("ERROR")  # each model traces its own functions; TensorFlow warns at the fifth
     keras.backend.clear_session()
     keras.utils.disable_interactive_logging()
     keras.utils.set_random_seed(seed)

@@ -170,5 +170,32 @@ def linear(blueprint: Blueprint) -> Pipeline:
     return _prepared(blueprint.train, Ridge(alpha=1 / strength))
 
 
+BAG: Mapping[str, Value] = MappingProxyType(
+    {
+        "C": Value(1.0, 1e-6, 1e6, search=(0.01, 100.0), log=True),
+        "words": Value(1, 1, 3, search=(1, 2)),
+        "vocabulary": Value(20_000, 1, 10_000_000),
+    }
+)
+
+
+# Letters and digits of ASCII: the pattern that converts to ONNX without a difference.
+WORD = r"[a-zA-Z0-9_]+"
+
+
+def bag_of_words(blueprint: Blueprint) -> Pipeline:
+    """TF-IDF of words (or of pairs) and logistic regression: blind to word order beyond `words`."""
+    from sklearn.compose import ColumnTransformer
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import Pipeline
+
+    chosen = blueprint.settings
+    spans = (1, chosen.integer("words"))
+    words = TfidfVectorizer(ngram_range=spans, max_features=chosen.integer("vocabulary"), token_pattern=WORD)
+    model = LogisticRegression(C=chosen.number("C"), max_iter=1000)
+    return Pipeline([("columns", ColumnTransformer([("text", words, "text")])), ("model", model)])
+
+
 def _classifies(blueprint: Blueprint) -> bool:
     return blueprint.kind is Kind.CLASSIFICATION

@@ -79,7 +79,7 @@ def from_probabilities(truth: Array, probabilities: Array, *, seed: int) -> Metr
     """Log-loss, calibration error, and the area under the ROC curve (one class against the rest, their mean)."""
     scored = probabilities.astype(np.float64)
     figures: dict[str, Callable[[Array], float]] = {
-        "log_loss": _mean_of(-np.log(np.clip(scored[np.arange(len(truth)), truth], SMALLEST_PROBABILITY, 1))),
+        "log_loss": mean_of(-np.log(np.clip(scored[np.arange(len(truth)), truth], SMALLEST_PROBABILITY, 1))),
         "calibration_error": calibration_error(truth, scored),
         "auc": roc_area(truth, scored),
     }
@@ -89,16 +89,17 @@ def from_probabilities(truth: Array, probabilities: Array, *, seed: int) -> Metr
 def regression(truth: Array, said: Array, *, seed: int) -> Metrics:
     """Root mean squared error, mean absolute error and R squared."""
     miss = truth.astype(np.float64) - said.astype(np.float64)
-    squares, spread = _mean_of(miss**2), _mean_of((truth - truth.mean()) ** 2.0)
+    squares, spread = mean_of(miss**2), mean_of((truth - truth.mean()) ** 2.0)
     figures: dict[str, Callable[[Array], float]] = {
         "rmse": lambda weights: float(np.sqrt(squares(weights))),
-        "mae": _mean_of(np.abs(miss)),
+        "mae": mean_of(np.abs(miss)),
         "r2": lambda weights: 1 - squares(weights) / spread(weights) if spread(weights) else np.nan,
     }
     return resampled_rows(figures, len(truth), seed=seed)
 
 
-def _mean_of(values: Array) -> Callable[[Array], float]:
+def mean_of(values: Array) -> Callable[[Array], float]:
+    """The weighted mean of these values, as a function of the weights."""
     return lambda weights: float(weights @ values / weights.sum())
 
 

@@ -29,7 +29,7 @@ from registry import connect, register_candidate
 
 from .errors import UnknownName
 from .settings import Scalar
-from .words import Array, Dataset, Engine, Examples, Fitted, Kind, Metrics, Split
+from .words import Array, Dataset, Engine, Examples, Fitted, Kind, Metrics, Split, Task
 
 FLUSH_SECONDS = 2.0
 GOLDEN_ROWS = 32
@@ -154,7 +154,7 @@ class Recorder:
             np.savez_compressed(Path(folder) / "held_out.npz", **arrays)
             MlflowClient().log_artifacts(self.run_id, folder, "evaluation")
 
-    def model(self, fitted: Fitted, task: str, dataset: Dataset, split: Split) -> str:
+    def model(self, fitted: Fitted, task: Task, dataset: Dataset, split: Split) -> str:
         """Log the model with signature, example, requirements and golden requests; its models:/ address."""
         rows = np.unique(np.linspace(0, len(split.held_out) - 1, GOLDEN_ROWS).astype(int))
         golden = split.held_out.take(rows)
@@ -164,18 +164,23 @@ class Recorder:
             "signature": _signature(fitted.engine, golden.inputs, answers, _output(dataset.kind)),
             "input_example": _example(fitted.engine, split.train.take(np.arange(min(2, len(split.train)))).inputs),
             "pip_requirements": requirements(fitted.engine),
-            "metadata": {"slipway": _about(task, dataset)},
+            "metadata": {"slipway": _about(task.name, dataset)},
         }
         info = _log(fitted, keywords)
-        self._golden(info.model_id, golden.inputs, answers, _output(dataset.kind))
+        files = task.files(fitted) if task.files else {}
+        self._golden(info.model_id, golden.inputs, {f"out.{_output(dataset.kind)}": answers}, files)
         return f"models:/{info.model_id}"
 
-    def _golden(self, model_id: str, inputs: Mapping[str, Array], answers: Array, output: str) -> None:
+    def _golden(
+        self, model_id: str, inputs: Mapping[str, Array], answers: Mapping[str, Array], files: Mapping[str, str]
+    ) -> None:
+        """Put golden.npz and the task's own files among the logged model's files."""
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "golden.npz"
-            arrays: dict[str, Any] = _named(_plain(inputs)) | {f"out.{output}": answers}
-            np.savez(path, **arrays)
-            MlflowClient().log_model_artifact(model_id, str(path))
+            arrays: dict[str, Any] = _named(_plain(inputs)) | dict(answers)
+            np.savez(Path(folder) / "golden.npz", **arrays)
+            for name, text in files.items():
+                (Path(folder) / name).write_text(text, encoding="utf-8")
+            MlflowClient().log_model_artifacts(model_id, folder)
 
     def register(self, name: str, source: str) -> int:
         """Register the logged model as a candidate; its version number."""

@@ -205,7 +205,7 @@ def _finish(recorder: Recorder, made: Plan, fitted: Fitted, history: History, re
     recorder.metrics(metrics)
     recorder.pictures(pictures(fitted, made.dataset, made.parts, history.epochs))
     recorder.held_out(made.parts.held_out)
-    source = recorder.model(fitted, made.task.name, made.dataset, made.parts)
+    source = recorder.model(fitted, made.task, made.dataset, made.parts)
     name = request.name or made.task.name
     version = recorder.register(name, source)
     return Trained(recorder.run_id, name, version, source, metrics, _notes(made, metrics))

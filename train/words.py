@@ -166,7 +166,7 @@ class Task:
     """A task: how its data is loaded, and the algorithms that solve it, the default one first.
 
     `data` are the settings of reading (see `data_settings`); `more_scores` adds figures that only
-    this task has, `more_plots` pictures.
+    this task has, `files` text files that travel inside the model.
     """
 
     name: str
@@ -174,6 +174,7 @@ class Task:
     algorithms: Mapping[str, Algorithm]
     data: Mapping[str, Value] = field(default_factory=lambda: DATA_SETTINGS)
     more_scores: Callable[[Fitted, Dataset, Split], Metrics] | None = None
+    files: Callable[[Fitted], Mapping[str, str]] | None = None
 
     @property
     def default(self) -> str:

@@ -10,7 +10,7 @@ from importlib import import_module
 from ..errors import UnknownName
 from ..words import Task
 
-NAMES = ("images", "tabular")
+NAMES = ("images", "text", "ratings", "tabular")
 
 
 def find(name: str) -> Task:

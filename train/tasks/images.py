@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import descent
+from ..checks import indices_among
 from ..errors import BadData
 from ..settings import Value
 from ..words import Algorithm, Blueprint, DataOptions, Dataset, Engine, Examples, Kind, Task, data_settings
@@ -61,10 +62,7 @@ def _held_out(judged: Pictures, labels: tuple[str, ...], shape: tuple[int, ...],
     if judged.pixels.shape[1:] != shape[1:]:
         message = f"held-out pictures are {judged.pixels.shape[1:]}, training pictures {shape[1:]}"
         raise BadData(message, file=file)
-    for row, word in enumerate(judged.words, start=1):
-        if word not in labels:
-            raise BadData(f"class {word!r} is not among the training classes", file=file, row=row, column="label")
-    return Examples({"image": judged.pixels}, np.array([labels.index(word) for word in judged.words]))
+    return Examples({"image": judged.pixels}, indices_among(judged.words, labels, file=file, column="label"))
 
 
 def cnn(blueprint: Blueprint) -> keras.Model:

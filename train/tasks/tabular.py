@@ -11,7 +11,7 @@ from types import MappingProxyType
 import numpy as np
 
 from .. import descent, estimators, rows
-from ..checks import class_indices, finite_target
+from ..checks import class_indices, finite_target, indices_among
 from ..errors import BadData
 from ..settings import Value
 from ..sources.tables import Table, aside, read_table
@@ -70,10 +70,7 @@ def _same_target(table: Table, kind: Kind, labels: tuple[str, ...], options: Dat
     column = options.settings.text("target")
     if kind is Kind.REGRESSION:
         return finite_target(table.numbers(column), file=table.file, column=column)
-    for row, word in enumerate(table.words(column), start=1):
-        if word not in labels:
-            raise BadData(f"class {word!r} is not among the training classes", file=table.file, row=row, column=column)
-    return np.array([labels.index(word) for word in table.words(column)], dtype=np.int64)
+    return indices_among(table.words(column), labels, file=table.file, column=column)
 
 
 def _examples(table: Table, target: Array, options: DataOptions, like: Examples | None) -> Examples:
