@@ -24,18 +24,16 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from mlflow.entities.model_registry import ModelVersionTag
 from mlflow.exceptions import MlflowException
 
-from registry.digest import digest_of
 from registry.ledger import Entry, first_bad
 from registry.replay import at
 from registry.store import GovernedStore
-from registry.wire import EvidenceShape, FileShape, PairedShape
-from registry.words import FileDigest, Stage
+from registry.words import Stage
+from tests.registry.saying import evidence
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 PEOPLE = st.sampled_from(["ana", "bo", "cy", "ci", "anonymous"])
 NUMBERS = st.integers(1, 3)
 STAGES = st.sampled_from(["None", "Staging", "Production", "Archived"])
-FILES = {letter: (FileDigest("model", letter * 64, 1),) for letter in "ab"}
 
 
 @dataclass
@@ -211,18 +209,6 @@ class Registry(RuleBasedStateMachine):
     def history_at_any_moment_is_what_was_seen_then(self) -> None:
         for moment, found in self.seen:
             assert {s.version: s.stage.value for s in at(self.entries()[0], moment)} == found
-
-
-def evidence(letter: str, good: bool, paired: tuple[int, str] | None) -> EvidenceShape:
-    files = FILES[letter]
-    value = 0.95 if good else 0.1
-    return EvidenceShape(
-        digest=digest_of(files), files=tuple(FileShape(path=f.path, sha256=f.sha256, size=f.size) for f in files),
-        held_out="e" * 64, rows=100,
-        measures={"accuracy": value, "recall_macro": value, "recall_lowest": value},
-        paired=PairedShape(champion=paired[0], champion_digest=paired[1], rows=100, only_candidate=1, only_champion=1)
-        if paired else None,
-    )  # fmt: skip
 
 
 class _LoggedIn(AbstractContextManager[None]):

@@ -1,0 +1,20 @@
+"""Evidence without models: what a check would send, for tests where nothing needs to be predicted."""
+
+from __future__ import annotations
+
+from registry.digest import digest_of
+from registry.wire import EvidenceShape, FileShape, PairedShape
+from registry.words import FileDigest
+
+
+def evidence(letter: str = "a", good: bool = True, paired: tuple[int, str] | None = None) -> EvidenceShape:
+    """Good or poor numbers on the one file of model `letter`, compared with a champion (number, digest) or none."""
+    files = (FileDigest("model", letter * 64, 1),)
+    value = 0.95 if good else 0.1
+    return EvidenceShape(
+        digest=digest_of(files), files=tuple(FileShape(path=f.path, sha256=f.sha256, size=f.size) for f in files),
+        held_out="e" * 64, rows=100,
+        measures={"accuracy": value, "recall_macro": value, "recall_lowest": value},
+        paired=PairedShape(champion=paired[0], champion_digest=paired[1], rows=100, only_candidate=1, only_champion=1)
+        if paired else None,
+    )  # fmt: skip
