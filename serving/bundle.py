@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, replace
+from importlib.metadata import metadata, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import convert, parity
-from .errors import BundleInvalid, Unconvertible
+from .convert.probe import probe
+from .convert.words import Arrays, Converted
+from .errors import BundleInvalid, ParityFailed, Unconvertible
+from .golden import Asked, requests_of, write_golden
 from .runtime import manifest as manifests
-from .runtime.core import GOLDEN, MODEL, Golden, Predictor, read_golden
+from .runtime.core import GOLDEN, MODEL, TEXTS, Predictor
 from .runtime.errors import BundleBroken
-from .runtime.manifest import FileEntry, Manifest, Tensor
+from .runtime.manifest import FileEntry, Manifest, Parity, Tensor
+from .runtime.text import Reader
 
 if TYPE_CHECKING:
     from registry import Release
@@ -36,26 +42,49 @@ def build(release: Release, files: Path, into: Path) -> Bundle:
         into: an empty or missing folder.
 
     Raises:
-        Unconvertible: there is no safe way to ONNX, or the version carries no golden requests.
-        ParityFailed: the ONNX model answers the golden requests differently from the native model.
+        Unconvertible: there is no safe way to ONNX, or the version carries no requests to compare answers on.
+        ParityFailed: every ONNX model tried answers differently from the native model.
     """
+    described = _described(files)
+    asked = requests_of(files, described)
+    what = f"{release.model}/{release.version}"
+    fault: ParityFailed | None = None
+    for converted in convert.candidates(files, convert.wanted_of(described, asked.output)):
+        try:
+            return _bundled(release, described, asked, converted, into)
+        except ParityFailed as error:
+            fault = fault or error
+    raise fault or Unconvertible(f"{what}: nothing was converted")
+
+
+def _bundled(release: Release, described: dict[str, Any], asked: Asked, converted: Converted, into: Path) -> Bundle:
     import onnx
 
-    described = _described(files)
-    golden = _golden(files)
-    converted = convert.convert(files, described["flavors"], tuple(golden.outputs))
-    into.mkdir(parents=True, exist_ok=True)
+    what, facts = f"{release.model}/{release.version}", (described.get("metadata") or {}).get("slipway", {})
+    labels = tuple(facts.get("labels") or converted.labels)
+    _fit_or_refuse(asked.inputs, converted)
+    native = converted.native(asked.inputs)
+    if asked.outputs:
+        parity.require(parity.compare(asked.outputs, native, labels=bool(labels)),
+                       what=f"{what} reloaded from its approved files")
+    probed = probe(converted, asked.inputs)
+    shutil.rmtree(into, ignore_errors=True)
+    into.mkdir(parents=True)
     onnx.save_model(converted.model, into / MODEL)
-    shutil.copyfile(files / GOLDEN, into / GOLDEN)
-    facts = described.get("metadata", {}).get("slipway", {})
-    draft = _draft(release, converted, facts, golden, into)
-    native = converted.native(golden.inputs)
-    shown = Predictor(_written(into, draft).folder).predict(golden.inputs)
-    name = f"{release.model}/{release.version} as ONNX"
-    found = parity.require(parity.compare(native, shown, labels=bool(draft.labels)), what=name)
-    parity.require(parity.compare(golden.outputs, native, labels=bool(draft.labels)),
-                   what=f"{release.model}/{release.version} reloaded from its approved files")
-    return _written(into, draft, found)
+    if converted.texts:
+        _write_json(into / TEXTS, {name: t.to_dict() for name, t in sorted(converted.texts.items())})
+    write_golden(into / GOLDEN, asked.inputs, asked.outputs or _said(converted, asked.inputs))
+    draft = _draft(release, converted, facts, into)
+    draft = replace(draft, labels=labels, inputs=probed.inputs, outputs=_outputs(native))
+    predictor = Predictor(_written(into, draft).folder)
+    golden = parity.require(parity.compare(native, predictor.predict(asked.inputs), labels=bool(labels)),
+                            what=f"{what} as ONNX")
+    edges = Parity(0, 0, 0.0, parity.TOLERANCE)
+    if probed.answers:
+        edges = parity.require(
+            parity.compare(probed.answers, predictor.predict(probed.edges), labels=bool(labels)),
+            what=f"{what} as ONNX, asked awkward requests (empty, unseen, missing, extreme),")
+    return _written(into, replace(draft, parity=parity.recorded(golden, edges)))
 
 
 def verify(folder: Path) -> Bundle:
@@ -77,35 +106,61 @@ def _described(files: Path) -> dict[str, Any]:
     return described
 
 
-def _golden(files: Path) -> Golden:
-    try:
-        return read_golden(files / GOLDEN)
-    except BundleBroken as error:
-        raise Unconvertible(
-            f"{error}. Without golden requests nothing proves that the converted model answers as the native one: "
-            f"log {GOLDEN} with the model (slipway train does)"
-        ) from None
+def _said(converted: Converted, inputs: Arrays) -> Arrays:
+    """The converted model's own answers, which, unlike the native one's, are the same bytes every time.
+
+    Only where nobody wrote the native answers down; that both agree is shown before anything is shipped.
+    """
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = ort.InferenceSession(converted.model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    ready = {name: Reader(converted.texts[name]).read(rows.tolist())[0] if name in converted.texts else rows
+             for name, rows in inputs.items()}
+    return dict(zip(converted.outputs, session.run(list(converted.outputs), ready), strict=True))
 
 
-def _draft(release: Release, converted: convert.Converted, facts: dict[str, Any], golden: Golden,
-           folder: Path) -> Manifest:
+def _fit_or_refuse(inputs: dict[str, Any], converted: Converted) -> None:
+    wanted = {c.name for c in converted.inputs}
+    if inputs.keys() != wanted:
+        raise Unconvertible(f"the golden requests name {sorted(inputs)}; the model takes {sorted(wanted)}")
+
+
+def _draft(release: Release, converted: Converted, facts: dict[str, Any], folder: Path) -> Manifest:
     return Manifest(
         name=release.model, version=release.version, run_id=release.run_id, digest=release.digest,
-        task=facts.get("task", ""), kind=facts.get("kind", "regression"), labels=tuple(facts.get("labels", ())),
-        inputs=_tensors(converted.model.graph.input), outputs=_outputs(golden), source=converted.source,
-        parity=manifests.Parity(0, 0, 0.0, parity.TOLERANCE),
+        task=facts.get("task", ""), kind=facts.get("kind", "classification" if converted.labels else "regression"),
+        labels=(), inputs=(), outputs=(), source=converted.source,
+        parity=Parity(0, 0, 0.0, parity.TOLERANCE),
         verdicts=tuple(f"{v.gate}: {v.outcome.value}: {v.reason}" for v in release.evidence.verdicts),
         approvals=tuple(f"{a.approver} at {a.at.isoformat()}" for a in release.approvals),
-        files=tuple(_entry(folder / name) for name in (GOLDEN, MODEL)),
+        files=tuple(_entry(folder / name) for name in (GOLDEN, MODEL, TEXTS) if (folder / name).is_file()),
+        licences=_licences(), builder={"numpy": version("numpy"), "onnx": version("onnx"),
+                                       "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+                                       "slipway": version("slipway")},
     )
 
 
-def _written(folder: Path, draft: Manifest, found: manifests.Parity | None = None) -> Bundle:
-    from dataclasses import replace
+def _licences() -> dict[str, str]:
+    found = {}
+    for name in ("numpy", "onnxruntime"):
+        said = metadata(name).json
+        named = str(said.get("license_expression") or said.get("license") or "unknown")
+        found[name] = named.partition("\n")[0]
+    return found
 
-    manifest = replace(draft, parity=found) if found else draft
-    (folder / manifests.NAME).write_bytes(manifest.to_bytes())
-    return Bundle(folder, manifest)
+
+def _write_json(path: Path, content: Any) -> None:
+    import json
+
+    path.write_bytes((json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
+
+
+def _written(folder: Path, draft: Manifest) -> Bundle:
+    (folder / manifests.NAME).write_bytes(draft.to_bytes())
+    return Bundle(folder, draft)
 
 
 def _entry(path: Path) -> FileEntry:
@@ -113,17 +168,6 @@ def _entry(path: Path) -> FileEntry:
     return FileEntry(path.name, hashlib.sha256(body).hexdigest(), len(body))
 
 
-def _tensors(values: Any) -> tuple[Tensor, ...]:
-    import onnx
-
-    found = []
-    for value in values:
-        tensor = value.type.tensor_type
-        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
-        sizes = tuple(d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim)
-        found.append(Tensor(value.name, str(dtype), (None, *sizes[1:])))
-    return tuple(found)
-
-
-def _outputs(golden: Golden) -> tuple[Tensor, ...]:
-    return tuple(Tensor(name, str(a.dtype), (None, *a.shape[1:])) for name, a in golden.outputs.items())
+def _outputs(native: Arrays) -> tuple[Tensor, ...]:
+    return tuple(Tensor(name, "string" if a.dtype.kind in "OU" else str(a.dtype), (None, *a.shape[1:]))
+                 for name, a in native.items())

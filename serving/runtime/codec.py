@@ -1,18 +1,22 @@
-"""From the body of a request to arrays that fit the signature, and from answers back to a body."""
+"""From parsed JSON to arrays that fit the signature."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import BadRequest
-from .manifest import Manifest, Tensor
+from .fit import Arrays, narrow
+from .manifest import Tensor
 
-Arrays = dict[str, NDArray[Any]]
+FORMS = ("instances", "inputs", "dataframe_split", "dataframe_records")
+ALSO = {"params", "signature_name"}  # MLflow and TensorFlow Serving send these along; they change nothing here
+LEAVES: dict[str, tuple[tuple[type, ...], str]] = {
+    "string": ((str,), "text"), "bool": ((bool,), "true or false"), "number": ((int, float), "a number")}
 
 
 def parse_json(body: bytes) -> Any:
@@ -31,87 +35,118 @@ def parse_json(body: bytes) -> Any:
         raise BadRequest(f"the body is not JSON: {error}") from None
 
 
-def decode(request: Any, manifest: Manifest) -> Arrays:
+def decode(request: Any, tensors: tuple[Tensor, ...]) -> Arrays:
     """Which arrays does this request hold?
 
     Takes what MLflow's scoring server and TensorFlow Serving take: ``{"instances": [row, ...]}``,
-    ``{"inputs": array or {name: array}}``, or a bare array.
+    ``{"inputs": array or {name: array}}``, ``{"dataframe_split": {"columns", "data"}}``,
+    ``{"dataframe_records": [row, ...]}``, or a bare array.
 
     Raises:
         BadRequest: 400 when no such key is there, 422 when a value does not fit the signature.
     """
     if isinstance(request, list):
-        return _rows(request, manifest)
+        return _rows(request, tensors)
     if not isinstance(request, dict):
-        raise BadRequest(f"the body is a {_kind(request)}; wanted an object with 'instances' or 'inputs'")
-    if "instances" in request:
-        return _rows(request["instances"], manifest)
-    if "inputs" in request:
-        return _columns(request["inputs"], manifest)
-    found = ", ".join(sorted(map(str, request))) or "nothing"
-    raise BadRequest(f"the body holds {found}; wanted 'instances' or 'inputs'")
+        raise BadRequest(f"the body is {kind(request)}; wanted an object with one of {', '.join(FORMS)}")
+    held = [form for form in FORMS if form in request]
+    if len(held) != 1 or request.keys() - ALSO != set(held):
+        found = ", ".join(sorted(str(k)[:60] for k in request)) or "nothing"
+        raise BadRequest(f"the body holds {found}; wanted one of {', '.join(FORMS)}")
+    value = request[held[0]]
+    if held[0] == "inputs":
+        return _columns(value, tensors)
+    if held[0] == "dataframe_split":
+        return _split(value, tensors)
+    return _rows(value, tensors)
 
 
-def encode(outputs: Arrays, manifest: Manifest) -> dict[str, Any]:
-    """What is the answer, ready for JSON: predictions, their labels, and who gave them?"""
-    first = manifest.outputs[0].name
-    predictions: Any = outputs[first].tolist() if len(outputs) == 1 else {k: v.tolist() for k, v in outputs.items()}
-    answer: dict[str, Any] = {"predictions": predictions}
-    if manifest.labels:
-        answer["labels"] = [manifest.labels[i] for i in outputs[first].argmax(axis=-1)]
-    answer["model"] = {"name": manifest.name, "version": manifest.version, "digest": manifest.digest}
-    return answer
+def of_columns(names: list[str], rows: list[Any], tensors: tuple[Tensor, ...]) -> Arrays:
+    """Which arrays are these rows of a table? Columns that the model does not take are left aside.
+
+    Raises:
+        BadRequest: 422 for a column that is not there, or a row of another length.
+    """
+    for index, row in enumerate(rows):
+        if not isinstance(row, list) or len(row) != len(names):
+            found = len(row) if isinstance(row, list) else kind(row)
+            raise BadRequest(f"row {index} has {found} values; wanted {len(names)}, one for each column", status=422)
+    if len(tensors) == 1 and len(tensors[0].shape) == 2:
+        return {tensors[0].name: array_of(rows, tensors[0])}
+    wanted = {t.name for t in tensors}
+    if missing := sorted(wanted - set(names)):
+        raise BadRequest(f"there is no column {', '.join(missing)}; found {', '.join(map(str, names))[:200]}",
+                         status=422)
+    if len(set(names)) < len(names):
+        raise BadRequest("two columns have the same name", status=422)
+    place = {name: i for i, name in enumerate(names)}
+    return {t.name: array_of([row[place[t.name]] for row in rows], t) for t in tensors}
 
 
-def _rows(rows: Any, manifest: Manifest) -> Arrays:
-    if not isinstance(rows, list) or not rows:
-        raise BadRequest("'instances' holds no rows; wanted at least one", status=422)
-    if len(manifest.inputs) == 1 and not isinstance(rows[0], Mapping):
-        return {manifest.inputs[0].name: _array(rows, manifest.inputs[0])}
-    return {t.name: _array([_field(row, t, i) for i, row in enumerate(rows)], t) for t in manifest.inputs}
+def _split(value: Any, tensors: tuple[Tensor, ...]) -> Arrays:
+    if not isinstance(value, dict) or not isinstance(value.get("data"), list):
+        raise BadRequest("'dataframe_split' is no object with 'columns' and 'data'", status=422)
+    names = value.get("columns", [t.name for t in tensors])
+    if not isinstance(names, list) or not all(isinstance(n, (str, int)) for n in names):
+        raise BadRequest("'columns' is no list of names", status=422)
+    return of_columns([str(n) for n in names], value["data"], tensors)
 
 
-def _columns(columns: Any, manifest: Manifest) -> Arrays:
-    if isinstance(columns, Mapping):
-        wanted = {t.name for t in manifest.inputs}
+def _rows(rows: Any, tensors: tuple[Tensor, ...]) -> Arrays:
+    if not isinstance(rows, list):
+        raise BadRequest(f"the rows are {kind(rows)}; wanted an array", status=422)
+    if not rows:
+        raise BadRequest("there are no rows; wanted at least one", status=422)
+    if len(tensors) == 1 and not isinstance(rows[0], dict):
+        return {tensors[0].name: array_of(rows, tensors[0])}
+    if isinstance(rows[0], list) and all(len(t.shape) == 1 for t in tensors):
+        return of_columns([t.name for t in tensors], rows, tensors)
+    return {t.name: array_of([_field(row, t, i) for i, row in enumerate(rows)], t) for t in tensors}
+
+
+def _columns(columns: Any, tensors: tuple[Tensor, ...]) -> Arrays:
+    if isinstance(columns, dict):
+        wanted = {t.name for t in tensors}
         if columns.keys() != wanted:
             raise BadRequest(f"'inputs' names {sorted(columns)}; wanted {sorted(wanted)}", status=422)
-        arrays = {t.name: _array(columns[t.name], t) for t in manifest.inputs}
-        if len({len(a) for a in arrays.values()}) > 1:
-            raise BadRequest("the inputs differ in their number of rows", status=422)
-        return arrays
-    if len(manifest.inputs) > 1:
-        raise BadRequest(f"'inputs' is a bare array; wanted {sorted(t.name for t in manifest.inputs)}", status=422)
-    return {manifest.inputs[0].name: _array(columns, manifest.inputs[0])}
+        return {t.name: array_of(columns[t.name], t) for t in tensors}
+    if len(tensors) > 1:
+        raise BadRequest(f"'inputs' is a bare array; wanted {sorted(t.name for t in tensors)}", status=422)
+    return {tensors[0].name: array_of(columns, tensors[0])}
 
 
-def _array(rows: Any, tensor: Tensor) -> NDArray[Any]:
-    if not isinstance(rows, Sequence) or isinstance(rows, str) or not rows:
+def array_of(rows: Any, tensor: Tensor) -> NDArray[Any]:
+    """Which array are these nested lists?
+
+    Raises:
+        BadRequest: 422, naming the row, for a wrong shape or type; 400 for a number that JSON cannot hold.
+    """
+    if not isinstance(rows, list):
+        raise BadRequest(f"{tensor.name} is {kind(rows)}; wanted an array", status=422)
+    if not rows:
         raise BadRequest(f"{tensor.name} holds no rows; wanted at least one", status=422)
-    _refuse_wrong_leaves(rows, tensor)
+    rows = _checked_leaves(rows, tensor)
     try:
-        array = np.asarray(rows, dtype=object if tensor.dtype == "object" else np.float64)
+        array = np.array(rows, dtype=object) if tensor.dtype == "string" else np.asarray(rows)
     except (ValueError, OverflowError, TypeError):
         raise BadRequest(_misfit(rows, tensor), status=422) from None
-    if array.shape[1:] != tensor.shape[1:] and not _fits(array.shape, tensor.shape):
+    if not _fits(array.shape, tensor.shape):
         raise BadRequest(_misfit(rows, tensor), status=422)
-    return _narrow(array, tensor)
-
-
-def _narrow(array: NDArray[Any], tensor: Tensor) -> NDArray[Any]:
-    if tensor.dtype == "object":
+    if tensor.dtype == "string":
         return array
-    with np.errstate(over="ignore", invalid="ignore"):
-        narrow = array.astype(tensor.dtype)
-    lossy = narrow.dtype.kind in "iu" and not np.array_equal(narrow, array)
-    if lossy or not np.isfinite(narrow).all():
-        row = int(np.argwhere((narrow != array) | ~np.isfinite(narrow))[0][0])
-        raise BadRequest(f"{tensor.name}, row {row}: a number does not fit {tensor.dtype}", status=422)
-    return narrow
+    if array.dtype == object:
+        raise BadRequest(_too_large(rows, tensor), status=422)
+    if array.dtype.kind == "f" and np.isinf(array).any():
+        raise BadRequest(f"{tensor.name}, row {int(np.argwhere(np.isinf(array))[0][0])}: a number is too large")
+    return narrow(array, tensor)
 
 
-def _refuse_wrong_leaves(rows: Any, tensor: Tensor) -> None:
-    wanted: tuple[type, ...] = (str,) if tensor.dtype == "object" else (int, float)
+def _checked_leaves(rows: list[Any], tensor: Tensor) -> list[Any]:
+    """The rows with what is missing filled in, once every value is seen to have the right type."""
+    wanted, name = LEAVES.get(tensor.dtype, LEAVES["number"])
+    filler: Any = "" if tensor.dtype == "string" else float("nan")
+    if tensor.missing and len(tensor.shape) == 1:
+        rows = [filler if value is None else value for value in rows]
     for index, row in enumerate(rows):
         stack = [row]
         while stack:
@@ -119,17 +154,39 @@ def _refuse_wrong_leaves(rows: Any, tensor: Tensor) -> None:
             if type(value) is list:
                 stack.extend(value)
             elif type(value) not in wanted:
-                name = "text" if wanted == (str,) else "a number"
-                raise BadRequest(f"{tensor.name}, row {index}: found {_kind(value)}; wanted {name}", status=422)
+                raise BadRequest(f"{tensor.name}, row {index}: found {kind(value)}; wanted {name}", status=422)
+            elif type(value) is str and not value.isascii() and not _is_text(value):
+                raise BadRequest(f"{tensor.name}, row {index}: found half a surrogate pair; wanted text", status=422)
+    return rows
 
 
-def _misfit(rows: Any, tensor: Tensor) -> str:
-    wanted = tensor.shape[1:]
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _misfit(rows: list[Any], tensor: Tensor) -> str:
+    wanted = list(tensor.shape[1:])
     for index, row in enumerate(rows):
         found = _shape(row)
         if not _fits((1, *found), tensor.shape):
-            return f"{tensor.name}, row {index}: found shape {list(found)}; wanted {list(wanted)}"
-    return f"{tensor.name}: the rows differ in shape; wanted {list(wanted)}"
+            return f"{tensor.name}, row {index}: found shape {list(found)}; wanted {wanted}"
+    return f"{tensor.name}: the rows differ in shape; wanted {wanted}"
+
+
+def _too_large(rows: list[Any], tensor: Tensor) -> str:
+    for index, row in enumerate(rows):
+        stack = [row]
+        while stack:
+            value = stack.pop()
+            if type(value) is list:
+                stack.extend(value)
+            elif type(value) is int and not -(2**63) <= value < 2**63:
+                return f"{tensor.name}, row {index}: a number does not fit {tensor.dtype}"
+    return f"{tensor.name}: a number does not fit {tensor.dtype}"
 
 
 def _shape(value: Any) -> tuple[int, ...]:
@@ -146,7 +203,7 @@ def _fits(found: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
 
 def _field(row: Any, tensor: Tensor, index: int) -> Any:
     if not isinstance(row, Mapping):
-        raise BadRequest(f"row {index} is {_kind(row)}; wanted an object with '{tensor.name}'", status=422)
+        raise BadRequest(f"row {index} is {kind(row)}; wanted an object with '{tensor.name}'", status=422)
     if tensor.name not in row:
         raise BadRequest(f"row {index} has no '{tensor.name}'", status=422)
     return row[tensor.name]
@@ -163,6 +220,7 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _kind(value: Any) -> str:
+def kind(value: Any) -> str:
+    """What is this JSON value called in a message?"""
     names = {dict: "an object", list: "an array", str: "text", bool: "true or false", type(None): "null"}
     return names.get(type(value), "a number")

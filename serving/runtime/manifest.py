@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from .errors import BundleBroken
 
 SCHEMA = 1
 NAME = "manifest.json"
+# Over the other files; written after them, and checked only where a key is configured.
+SIGNATURE = "model.sig"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +22,24 @@ class Tensor:
 
     Attributes:
         name: the name that requests and the ONNX graph use.
-        dtype: numpy's name of the type, such as ``float32``.
+        dtype: numpy's name of the type, such as ``float32``, or ``string``.
         shape: sizes, with None where any size will do; the first is the batch.
+        seen: the smallest and largest value among the golden requests; None for text.
+        bounds: what the model can take at all, such as the rows of an embedding; None where it can take any number.
+        missing: whether a value may be missing: null, an empty CSV field.
+        known: the categories that the model knows; empty where there are none to know.
+        closed: whether the native model refuses a category that it does not know, so that we refuse it as well.
+            Where it does not, the model's own fallback answers and the answer flags the value.
     """
 
     name: str
     dtype: str
     shape: tuple[int | None, ...]
+    seen: tuple[float, float] | None = None
+    bounds: tuple[int, int] | None = None
+    missing: bool = False
+    known: tuple[str | int, ...] = ()
+    closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +49,19 @@ class Parity:
     Attributes:
         rows: golden requests compared.
         labels_equal: rows whose most likely label is the same; equals ``rows`` where there are no labels.
-        max_abs_diff: the largest absolute difference of any output.
+        max_abs_diff: the largest difference of any output: absolute up to 1, relative to the value above it.
         tolerance: the largest difference that passes.
+        edge_rows, edge_labels_equal, edge_max_abs_diff: the same of requests made up to be awkward: empty text, unseen
+            words and categories, missing values, extremes.
     """
 
     rows: int
     labels_equal: int
     max_abs_diff: float
     tolerance: float
+    edge_rows: int = 0
+    edge_labels_equal: int = 0
+    edge_max_abs_diff: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +84,9 @@ class Manifest:
         source: what was converted, and with which tools and opset.
         verdicts, approvals: the sentences of the release's evidence, for a reader.
         files: every other file of the bundle.
+        engine: what runs the model: ``onnx``, or ``skops`` for scikit-learn itself.
+        licences: of each library that the runtime needs.
+        builder: the versions of what built the bundle.
     """
 
     name: str
@@ -82,6 +103,9 @@ class Manifest:
     verdicts: tuple[str, ...]
     approvals: tuple[str, ...]
     files: tuple[FileEntry, ...]
+    engine: str = "onnx"
+    licences: dict[str, str] = field(default_factory=dict)
+    builder: dict[str, str] = field(default_factory=dict)
     schema: int = SCHEMA
 
     def to_bytes(self) -> bytes:
@@ -129,13 +153,16 @@ def read(folder: Path) -> Manifest:
 def differences(folder: Path, manifest: Manifest) -> list[str]:
     """How do the files of a bundle differ from its manifest? Empty when they do not."""
     wanted = {f.path: f for f in manifest.files}
-    found = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()} - {NAME}
+    there = [p for p in folder.rglob("*") if not p.is_dir() or p.is_symlink()]
+    found = {p.relative_to(folder).as_posix() for p in there} - {NAME, SIGNATURE}
     faults = [f"{path} is missing" for path in sorted(wanted.keys() - found)]
     faults += [f"{path} is not in the manifest" for path in sorted(found - wanted.keys())]
     faults += [f"{path} was changed" for path in sorted(found & wanted.keys())
                if hashlib.sha256((folder / path).read_bytes()).hexdigest() != wanted[path].sha256]
+    faults += [f"{path} is a link" for path in sorted(found & wanted.keys()) if (folder / path).is_symlink()]
     return faults
 
 
 def _tensors(raw: list[dict[str, Any]]) -> tuple[Tensor, ...]:
-    return tuple(Tensor(t["name"], t["dtype"], tuple(t["shape"])) for t in raw)
+    found: list[dict[str, Any]] = [{k: tuple(v) if isinstance(v, list) else v for k, v in t.items()} for t in raw]
+    return tuple(Tensor(**t) for t in found)

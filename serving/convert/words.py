@@ -1,0 +1,72 @@
+"""What a conversion is made of. Nothing here does I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from ..runtime.text import Tokeniser
+
+if TYPE_CHECKING:
+    import onnx
+
+OPSET = 18  # the newest that tf2onnx 1.17 writes
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """What does the model's signature say of one input?
+
+    Attributes:
+        name: the name that requests use.
+        dtype: numpy's name of the type, or ``string``.
+        shape: sizes with None where any will do; the first is the batch.
+        known: the categories that the model was fitted on, where the model says so.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+    known: tuple[str | int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """What came of a conversion?
+
+    Attributes:
+        model: the ONNX model, optimised and in canonical names.
+        native: the native model, to compare with: arrays in, arrays out. It may raise on what it does not take.
+        source: what it was converted from and with which tools.
+        inputs: what requests hold, by name.
+        labels: the name of each class, where the model itself knows.
+        outputs: the names of the graph's outputs, the one that requests are answered with first.
+        texts: for each text input, how its words become the numbers that the graph takes.
+    """
+
+    model: onnx.ModelProto
+    native: Callable[[Arrays], Arrays]
+    source: dict[str, str]
+    inputs: tuple[Column, ...]
+    outputs: tuple[str, ...]
+    labels: tuple[str, ...] = ()
+    texts: dict[str, Tokeniser] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be converted, as its MLmodel file describes it?
+
+    Attributes:
+        flavors: flavour -> its options.
+        inputs: the signature's inputs; empty when the model was logged without a signature.
+        output: the name that a single output shall have.
+    """
+
+    flavors: dict[str, dict[str, Any]]
+    inputs: tuple[Column, ...]
+    output: str | None = None

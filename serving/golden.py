@@ -1,0 +1,78 @@
+"""The requests that a conversion is judged by: logged with the model, or made of its input example."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .convert import wanted_of
+from .convert.words import Arrays
+from .errors import Unconvertible
+from .runtime import codec
+from .runtime.core import GOLDEN, read_golden
+from .runtime.errors import BundleBroken, RuntimeFault
+from .runtime.manifest import Tensor
+
+EXAMPLE = "serving_input_example.json"  # MLflow writes it where a model is logged with an input_example
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which requests is the converted model compared on?
+
+    Attributes:
+        inputs: input name -> array of shape (rows, ...).
+        outputs: what the native model answered when it was trained; empty where nobody wrote that down.
+    """
+
+    inputs: Arrays
+    outputs: Arrays
+
+    @property
+    def output(self) -> str | None:
+        """What is the single output called; None where it is not known or there are several?"""
+        return next(iter(self.outputs)) if len(self.outputs) == 1 else None
+
+
+def requests_of(files: Path, described: dict[str, Any]) -> Asked:
+    """Which requests came with these files?
+
+    Raises:
+        Unconvertible: none did, or they cannot be read.
+    """
+    if (files / GOLDEN).is_file() or not (files / EXAMPLE).is_file():
+        try:
+            golden = read_golden(files / GOLDEN)
+            return Asked(golden.inputs, golden.outputs)
+        except BundleBroken as error:
+            raise Unconvertible(
+                f"{error}. Without golden requests nothing proves that the converted model answers as the native one: "
+                f"log {GOLDEN} with the model (slipway train does), or an input_example") from None
+    tensors = tuple(Tensor(c.name, c.dtype, c.shape, missing=len(c.shape) == 1)
+                    for c in wanted_of(described, None).inputs)
+    if not tensors:
+        raise Unconvertible("the model was logged without a signature, so nothing says what a request holds; "
+                            "Next: log it with signature=infer_signature(...)")
+    try:
+        return Asked(codec.decode(codec.parse_json((files / EXAMPLE).read_bytes()), tensors), {})
+    except RuntimeFault as error:
+        raise Unconvertible(f"{EXAMPLE} does not fit the model's signature: {error}") from None
+
+
+def write_golden(path: Path, inputs: Arrays, outputs: Arrays) -> None:
+    """Write golden.npz, its bytes depending on nothing but the arrays."""
+    named = {f"in.{k}": v for k, v in inputs.items()} | {f"out.{k}": v for k, v in outputs.items()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in named.items():
+            body = io.BytesIO()
+            np.lib.format.write_array(body, _plain(array), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0)), body.getvalue())
+
+
+def _plain(array: Any) -> Any:
+    return np.ascontiguousarray(array.astype(str) if array.dtype == object else array)

@@ -1,0 +1,287 @@
+"""One body in, one body out: what the Lambda function and the container server have in common.
+
+decode -> validate -> preprocess -> session -> postprocess -> encode, once, for every target.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from . import answers, codec, npy
+from .core import Predictor
+from .errors import BadRequest, RuntimeFault
+from .fit import Arrays
+
+JSON, CSV, NPY, TEXT = "application/json", "text/csv", "application/x-npy", "text/plain"
+PICTURES = ("image/png", "image/jpeg")
+OFFERED = (JSON, CSV, NPY)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked?
+
+    Attributes:
+        body: the bytes, as they came.
+        kind: the Content-Type header; empty means JSON.
+        accept: the Accept header; empty means JSON.
+        encoding: the Content-Encoding header.
+    """
+
+    body: bytes
+    kind: str = ""
+    accept: str = ""
+    encoding: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What is answered?"""
+
+    status: int
+    kind: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request that was understood: what the session takes, and how to answer.
+
+    Attributes:
+        arrays: the request's own arrays.
+        ready: what the session takes.
+        unknown: values that the model never saw.
+        kind: the content type of the answer.
+        rows: how many predictions are asked for.
+    """
+
+    arrays: Arrays
+    ready: Arrays
+    unknown: list[dict[str, Any]]
+    kind: str
+    rows: int
+
+
+class Quick(Protocol):
+    """A faster JSON that a server may bring along; what it cannot read is read again by the exact one."""
+
+    def read(self, body: bytes) -> Arrays | None:
+        """Which arrays does this JSON hold? None where this reader does not say."""
+
+    def write(self, outputs: Arrays, unknown: list[dict[str, Any]]) -> bytes:
+        """What is the answer as JSON?"""
+
+
+Capture = Callable[[Arrays, Arrays], None]
+
+
+@dataclass(slots=True)
+class Counts:
+    """What happened so far, beyond statuses?"""
+
+    rows: int = 0
+    unknown: int = 0
+    model_faults: int = 0
+    capture_failures: int = 0
+
+
+@dataclass(slots=True)
+class Exchange:
+    """Reads requests and writes answers for one predictor.
+
+    Attributes:
+        predictor: what answers.
+        quick: a faster JSON, where there is one.
+        capture: is given every request and answer; an OSError of its own is counted and changes no answer.
+    """
+
+    predictor: Predictor
+    quick: Quick | None = None
+    capture: Capture | None = None
+    counts: Counts = field(default_factory=Counts)
+
+    def respond(self, request: Request) -> Response:
+        """What is the answer to this request? Never raises a RuntimeFault."""
+        try:
+            asked = self.read(request)
+            return self.write(asked, self.predictor.run(asked.ready))
+        except RuntimeFault as fault:
+            return self.refuse(fault)
+
+    def read(self, request: Request) -> Asked:
+        """What does this request ask for?
+
+        Raises:
+            BadRequest: the status and message say why it cannot be answered.
+        """
+        kind = accepted(request.accept)
+        arrays = self._arrays(request)
+        self.predictor.check(arrays)
+        ready, unknown = self.predictor.prepare(arrays)
+        return Asked(arrays, ready, unknown, kind, len(next(iter(arrays.values()))))
+
+    def write(self, asked: Asked, outputs: Arrays) -> Response:
+        """What is the answer, once the model has spoken?"""
+        self.counts.rows += asked.rows
+        self.counts.unknown += len(asked.unknown)
+        if self.capture:
+            try:
+                self.capture(asked.arrays, outputs)
+            except OSError:
+                self.counts.capture_failures += 1
+        manifest = self.predictor.manifest
+        if asked.kind == NPY:
+            return Response(200, NPY, npy.dump(answers.first_array(outputs, manifest)))
+        if asked.kind == CSV:
+            return Response(200, CSV, answers.as_csv(outputs, manifest))
+        if self.quick:
+            return Response(200, JSON, self.quick.write(outputs, asked.unknown))
+        return Response(200, JSON, json.dumps(answers.as_json(outputs, manifest, asked.unknown)).encode())
+
+    def refuse(self, fault: RuntimeFault) -> Response:
+        """What is answered instead?"""
+        if fault.status >= 500:
+            self.counts.model_faults += 1
+        return Response(fault.status, JSON, json.dumps({"error": str(fault)}).encode())
+
+    def _arrays(self, request: Request) -> Arrays:
+        tensors, limits = self.predictor.manifest.inputs, self.predictor.limits
+        body = unpacked(request.body, request.encoding, limits.body)
+        if len(body) > limits.body:
+            raise BadRequest(f"the body has {len(body)} bytes; at most {limits.body} are taken", status=413)
+        kind = request.kind.partition(";")[0].strip().lower()
+        if kind in ("", JSON):
+            _refuse_charset(request.kind)
+            found = self.quick.read(body) if self.quick else None
+            return codec.decode(codec.parse_json(body), tensors) if found is None else found
+        if kind == NPY:
+            return _npy(body, self.predictor)
+        if kind == CSV:
+            from . import tables
+
+            _refuse_charset(request.kind)
+            return tables.read_csv(body, tensors)
+        if kind in PICTURES:
+            return _picture(body, kind, self.predictor)
+        if kind == TEXT:
+            _refuse_charset(request.kind)
+            return _text(body, self.predictor)
+        wanted = ", ".join(taken(self.predictor))
+        raise BadRequest(f"content type {kind[:60]!r} is not taken; wanted one of {wanted}", status=415)
+
+
+def taken(predictor: Predictor) -> list[str]:
+    """Which content types can requests to this model have?"""
+    from . import images
+
+    tensors = predictor.manifest.inputs
+    kinds = [JSON]
+    if len(tensors) > 1 or tensors[0].dtype != "string":
+        kinds.append(CSV)
+    if len(tensors) == 1 and tensors[0].dtype != "string":
+        kinds.append(NPY)
+    if images.is_image(tensors):
+        kinds += PICTURES
+    if len(tensors) == 1 and tensors[0].dtype == "string":
+        kinds += [CSV, TEXT]
+    return kinds
+
+
+def accepted(header: str) -> str:
+    """Which of the content types that we can answer with does this Accept header like best?
+
+    Raises:
+        BadRequest: 406, none of them.
+    """
+    if not header or header in ("*/*", JSON):
+        return JSON
+    best, liking = "", 0.0
+    for part in header.split(","):
+        name, _, options = part.strip().partition(";")
+        name, quality = name.strip().lower(), _quality(options)
+        offered = {"*/*": JSON, "application/*": JSON, "text/*": CSV}.get(name, name)
+        if offered in OFFERED and quality > liking:
+            best, liking = offered, quality
+    if not best:
+        raise BadRequest(f"cannot answer as {header[:60]!r}; wanted one of {', '.join(OFFERED)}", status=406)
+    return best
+
+
+def _quality(options: str) -> float:
+    for option in options.split(";"):
+        name, _, value = option.strip().partition("=")
+        if name == "q":
+            try:
+                return float(value)
+            except ValueError:
+                return 0.0
+    return 1.0
+
+
+def unpacked(body: bytes, encoding: str, limit: int) -> bytes:
+    """The body as it was before it was compressed, unpacked no further than the limit.
+
+    Raises:
+        BadRequest: 413 past the limit, 400 when it is no gzip, 415 for another encoding.
+    """
+    name = encoding.strip().lower()
+    if name in ("", "identity"):
+        return body
+    if name != "gzip":
+        raise BadRequest(f"content encoding {name[:60]!r} is not taken; wanted gzip", status=415)
+    try:
+        stream = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        plain = stream.decompress(body, limit + 1)
+    except zlib.error:
+        raise BadRequest("the body says it is gzip and is not") from None
+    if len(plain) > limit:
+        raise BadRequest(f"the body has more than {limit} bytes unpacked; at most {limit} are taken", status=413)
+    if not stream.eof or stream.unused_data:
+        raise BadRequest("the gzip body is cut off, or something follows it")
+    return plain
+
+
+def _refuse_charset(header: str) -> None:
+    if ";" not in header:
+        return
+    for option in header.split(";")[1:]:
+        name, _, value = option.strip().partition("=")
+        if name.lower() == "charset" and value.strip('" ').lower() not in ("utf-8", "utf8", "us-ascii"):
+            raise BadRequest(f"charset {value[:60]!r} is not taken; wanted utf-8", status=415)
+
+
+def _npy(body: bytes, predictor: Predictor) -> Arrays:
+    from .fit import narrow
+
+    tensors = predictor.manifest.inputs
+    if len(tensors) != 1 or tensors[0].dtype == "string":
+        raise BadRequest(f"npy holds one array of numbers; this model takes {[t.name for t in tensors]}", status=415)
+    tensor, array = tensors[0], npy.load(body)
+    if len(array.shape) != len(tensor.shape) or any(
+            w is not None and f != w for f, w in zip(array.shape[1:], tensor.shape[1:], strict=True)):
+        raise BadRequest(f"{tensor.name}: found shape {list(array.shape)}; wanted {['rows', *tensor.shape[1:]]}",
+                         status=422)
+    return {tensor.name: narrow(array, tensor)}
+
+
+def _picture(body: bytes, kind: str, predictor: Predictor) -> Arrays:
+    from . import images
+
+    tensors = predictor.manifest.inputs
+    if not images.is_image(tensors):
+        raise BadRequest(f"{kind} is not taken: this model takes no pictures", status=415)
+    return {tensors[0].name: images.read(body, tensors[0], predictor.limits)}
+
+
+def _text(body: bytes, predictor: Predictor) -> Arrays:
+    tensors = predictor.manifest.inputs
+    if len(tensors) != 1 or tensors[0].dtype != "string":
+        raise BadRequest(f"{TEXT} is not taken: this model takes no single text", status=415)
+    try:
+        return {tensors[0].name: codec.array_of([body.decode("utf-8")], tensors[0])}
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"the body is not UTF-8: byte {error.start}") from None
