@@ -12,7 +12,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -164,11 +164,12 @@ def predict(folder: Path, inputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
     """
     rows = len(next(iter(inputs.values())))
     try:
-        model = mlflow.pyfunc.load_model(str(folder))
-        parts = [
-            _array(model.predict(_request(model, {name: v[at : at + BATCH] for name, v in inputs.items()})))
-            for at in range(0, rows, BATCH)
-        ]
+        with redirect_stdout(sys.stderr):  # Keras draws its progress bar on stdout, where our result goes
+            model = mlflow.pyfunc.load_model(str(folder))
+            parts = [
+                _array(model.predict(_request(model, {name: v[at : at + BATCH] for name, v in inputs.items()})))
+                for at in range(0, rows, BATCH)
+            ]
     except (MlflowException, ValueError, TypeError, KeyError, ImportError, AttributeError) as error:
         raise ModelUnusable(f"the model does not answer: {error}") from error
     return np.concatenate(parts)

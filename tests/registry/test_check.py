@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import mlflow
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, recall_score
+
+from registry import (
+    ModelUnusable,
+    ModelVersion,
+    Outcome,
+    RegistryError,
+    check,
+    commands,
+    connect,
+    mlflow_store,
+    register_candidate,
+)
+from registry.evaluation import class_indices, classification, discordant
+from tests.registry.world import LABELS, ROWS, World, points
+
+
+def test_the_numbers_are_ours_and_not_those_that_were_logged(world: World) -> None:
+    version = world.candidate(wrong=0.45)
+    mlflow.MlflowClient().log_metric(version.run_id, "held_out.accuracy", 0.999)
+    evidence = check.check(version)
+    held_out, truth = points(3, ROWS)
+    native = mlflow.sklearn.load_model("models:/images/1").predict(held_out)
+    measured = {measure.name: measure.value for measure in evidence.measures}
+    assert measured["accuracy"] == pytest.approx(accuracy_score(truth, native))
+    assert measured["recall_macro"] == pytest.approx(recall_score(truth, native, average="macro"))
+
+
+def test_the_champion_answers_the_same_rows(world: World) -> None:
+    world.released()
+    evidence = check.check(world.candidate(wrong=0.3))
+    assert evidence.paired is not None
+    assert (evidence.paired.champion, evidence.paired.rows) == (1, ROWS)
+
+
+def test_a_worse_candidate_is_refused_with_the_difference(world: World) -> None:
+    (world.folder / "policy.yaml").write_text("schema: 1\ndefaults: {gates: {floors: {recall_lowest: 0.1}}}\n")
+    world.released()
+    evidence = check.check(shifted(world, by=0.12))
+    (verdict,) = [v for v in evidence.verdicts if v.gate == "not_worse"]
+    assert not evidence.passed
+    assert verdict.reason.startswith("accuracy -0.")
+    assert "95 %" in verdict.reason
+
+
+def shifted(world: World, by: float) -> ModelVersion:
+    """A candidate that draws the line between the classes in the wrong place."""
+    connect()
+    values, labels = points(1, 400)
+    model = LogisticRegression(C=1000).fit(values + np.array([by, 0]), labels)
+    return logged(world, model, *points(3, ROWS))
+
+
+def logged(world: World, model: LogisticRegression, held_out: Any, truth: Any) -> ModelVersion:
+    """Log and register a fitted model with its held-out rows."""
+    with mlflow.start_run() as run:
+        info = mlflow.sklearn.log_model(
+            model, name="model", pip_requirements=[], input_example=held_out[:2],
+            metadata={"slipway": {"schema": 1, "kind": "classification", "labels": LABELS}},
+        )  # fmt: skip
+        arrays: dict[str, Any] = {"in.values": held_out, "labels": truth}
+        np.savez(world.folder / "held_out.npz", **arrays)
+        mlflow.log_artifact(str(world.folder / "held_out.npz"), "evaluation")
+    return register_candidate("images", run_id=run.info.run_id, source=info.model_uri)
+
+
+def test_a_failed_gate_exits_with_one_and_still_is_recorded(world: World) -> None:
+    world.candidate(wrong=0.5)
+    told = CliRunner().invoke(commands.check, ["images/1", "--json"])
+    assert told.exit_code == 1
+    outcomes = {verdict["gate"]: verdict["outcome"] for verdict in json.loads(told.stdout)["verdicts"]}
+    assert outcomes["accuracy"] == "failed"
+    assert [entry.kind.value for entry in mlflow_store.ledger("images")] == ["registered", "checked"]
+
+
+def test_a_run_without_held_out_rows_cannot_be_checked(world: World) -> None:
+    version = world.candidate()
+    with mlflow.start_run():
+        info = mlflow.sklearn.log_model(mlflow.sklearn.load_model("models:/images/1"), name="bare", pip_requirements=[])
+    bare = register_candidate("bare", run_id=info.run_id, source=info.model_uri)
+    with pytest.raises(RegistryError, match=r"bare/1 has no held-out rows. Next: log evaluation/held_out.npz"):
+        check.check(bare)
+    assert version.number == 1
+
+
+def test_a_model_that_does_not_name_its_classes_cannot_be_checked(world: World) -> None:
+    model = mlflow.sklearn.load_model(world.candidate().source)
+    with mlflow.start_run() as run:
+        info = mlflow.sklearn.log_model(model, name="mute", pip_requirements=[])
+        mlflow.log_artifact(str(world.folder / "held_out.npz"), "evaluation")
+    mute = register_candidate("mute", run_id=run.info.run_id, source=info.model_uri)
+    with pytest.raises(ModelUnusable, match="names no classes"):
+        check.check(mute)
+
+
+def test_a_version_that_cannot_answer_its_own_rows_cannot_be_checked(world: World) -> None:
+    version = world.candidate()
+    arrays: dict[str, Any] = {"in.other": np.zeros((ROWS, 5)), "labels": points(3, ROWS)[1]}
+    np.savez(world.folder / "held_out.npz", **arrays)
+    mlflow.MlflowClient().log_artifact(version.run_id, str(world.folder / "held_out.npz"), "evaluation")
+    with pytest.raises(ModelUnusable, match="the model does not answer"):
+        check.check(version)
+
+
+def test_a_champion_that_cannot_answer_these_rows_leaves_the_gate_unknown(world: World) -> None:
+    world.released()
+    evidence = check.check(wider(world))
+    assert {v.gate: v.outcome for v in evidence.verdicts}["not_worse"] is Outcome.UNKNOWN
+    assert not evidence.passed
+
+
+def wider(world: World) -> ModelVersion:
+    """A good candidate that wants three columns where the champion wants two."""
+    values, labels = points(1, 400)
+    held_out, truth = points(3, ROWS)
+    model = LogisticRegression().fit(np.hstack([values, values[:, :1]]), labels)
+    rows = np.hstack([held_out, held_out[:, :1]])
+    return logged(world, model, rows, truth)
+
+
+# --- answers of every shape
+
+
+def test_probabilities_scores_labels_and_indices_all_name_a_class() -> None:
+    expected = [0, 1, 1]
+    for output in (
+        np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]]),
+        np.array([[0.1], [0.8], [0.5]]),
+        np.array(["low", "high", "high"]),
+        np.array([0, 1, 1]),
+    ):
+        assert class_indices(output, LABELS).tolist() == expected
+    assert class_indices(np.array([7.0, 9.0]), ["7", "8", "9"]).tolist() == [0, 2]
+
+
+@pytest.mark.parametrize(
+    "output", [np.zeros((3, 5)), np.array(["low", "middle"]), np.array([0, 2]), np.zeros((2, 2, 2))]
+)
+def test_an_answer_that_names_no_class_is_refused(output: Any) -> None:
+    with pytest.raises(ValueError, match="the model answers with"):
+        class_indices(output, LABELS)
+
+
+def test_a_class_that_does_not_occur_has_no_recall() -> None:
+    truth = np.array([0, 0, 1])
+    measures = classification(truth, np.array([0, 1, 1]), ["a", "b", "c"])
+    assert measures == {"recall.a": 0.5, "recall.b": 1.0, "accuracy": 2 / 3, "recall_macro": 0.75, "recall_lowest": 0.5}
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=50))
+def test_the_difference_in_accuracy_is_the_discordant_pairs(rows: list[tuple[int, int, int]]) -> None:
+    truth, mine, theirs = (np.array(column) for column in zip(*rows, strict=True))
+    mine_only, theirs_only = discordant(truth, mine, theirs)
+    assert mine_only - theirs_only == int((mine == truth).sum()) - int((theirs == truth).sum())
