@@ -49,6 +49,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     help="Divides SageMaker's waiting times, such as baking.",
 )
 @click.option("--image", multiple=True, metavar="PATTERN=COMMAND", help="How container images are played; repeatable.")
+@click.option("--sandbox/--no-sandbox", default=True, help="Use bubblewrap, where it works, for AWS's own paths.")
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON instead of the exports.")
 @click.option("--until-stdin-closes", is_flag=True, hidden=True)
 @click.argument("command", nargs=-1)

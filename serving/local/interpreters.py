@@ -29,7 +29,9 @@ def place(name):
     return spec and (spec.submodule_search_locations[0] if spec.submodule_search_locations else spec.origin)
 import awslambdaric, runtime_client
 names = json.loads(sys.argv[1])
-print(json.dumps({"version": "python%d.%d" % sys.version_info[:2], "places": {n: place(n) for n in names}}))
+version = "python%d.%d" % sys.version_info[:2]
+places = {n: place(n) for n in names}
+print(json.dumps({"version": version, "places": places, "prefixes": [sys.prefix, sys.base_prefix]}))
 """
 
 
@@ -41,11 +43,19 @@ class Interpreter:
         runtime: Lambda's name for it, such as ``python3.12``.
         executable: The interpreter that answered.
         modules: Where the modules are that AWS keeps in /var/runtime, by name.
+        prefixes: Where the interpreter itself is installed.
     """
 
     runtime: str
     executable: Path
     modules: tuple[tuple[str, Path], ...]
+    prefixes: frozenset[Path] = frozenset()
+
+    @property
+    def folders(self) -> frozenset[Path]:
+        """Every folder that it needs to run, those below another one left out."""
+        every = self.prefixes | {place.parent for _, place in self.modules}
+        return frozenset(one for one in every if not any(other in one.parents for other in every))
 
     def runtime_folder(self, under: Path) -> Path:
         """Make the folder that plays /var/runtime: links to those modules and to nothing else.
@@ -70,7 +80,8 @@ def probe(executable: Path) -> Interpreter | None:
     except (OSError, subprocess.SubprocessError, json.JSONDecodeError):
         return None
     places = {name: Path(place) for name, place in found["places"].items() if place}
-    return Interpreter(found["version"], executable, tuple(sorted(places.items())))
+    prefixes = frozenset(Path(prefix) for prefix in found.get("prefixes", ()))
+    return Interpreter(found["version"], executable, tuple(sorted(places.items())), prefixes)
 
 
 def candidates(runtime: str) -> Iterator[Path]:

@@ -16,6 +16,7 @@ class Options:
         settle_seconds: How long a changed function stays Pending or InProgress.
         speed: SageMaker's waiting times, such as baking, are divided by this.
         image: ``PATTERN=COMMAND`` each: how container images are played, before the built-in way for AWS's own.
+        sandbox: Use bubblewrap where it works, for AWS's own read-only paths.
     """
 
     port: int = 4566
@@ -23,3 +24,4 @@ class Options:
     settle_seconds: float = 0.0
     speed: float = 1.0
     image: tuple[str, ...] = ()
+    sandbox: bool = True

@@ -28,8 +28,10 @@ from serving.local.faults import Faults
 from serving.local.functions import FunctionService
 from serving.local.interpreters import Interpreter, find_interpreters
 from serving.local.options import Options
+from serving.local.premises import Premises
 from serving.local.processes import Nursery
 from serving.local.protocol import Service
+from serving.local.sandbox import Sandbox
 
 _SCOPE = re.compile(r"Credential=[^/]+/\d{8}/(?P<region>[a-z0-9-]+)/(?P<service>[a-z0-9-]+)/aws4_request")
 _LAMBDA_PATH = re.compile(r"/20\d\d-\d\d-\d\d/(functions|layers|tags|account-settings|event-source-mappings)\b")
@@ -51,23 +53,11 @@ class LocalAws:
         self._scratch = tempfile.TemporaryDirectory(prefix="slipway-local-") if options.state is None else None
         self.state = Path(self._scratch.name) if self._scratch else _made(options.state)
         self.interpreters = _interpreters()
+        sandbox = Sandbox.find() if options.sandbox else Sandbox()
         self._nursery = Nursery()
-        self.functions = FunctionService(
-            state=self.state / "lambda",
-            interpreters=self.interpreters,
-            nursery=self._nursery,
-            endpoint=self.endpoint,
-            port=self.port,
-            credentials=self._function_credentials(),
-            settle_seconds=options.settle_seconds,
-        )
-        self._endpoints = EndpointService(
-            state=self.state / "sagemaker",
-            nursery=self._nursery,
-            recipes=recipes,
-            credentials=self._function_credentials(),
-            speed=options.speed,
-        )
+        premises = Premises(self.state, self.port, self._nursery, sandbox, self.interpreters)
+        self.functions = FunctionService(premises, settle_seconds=options.settle_seconds)
+        self._endpoints = EndpointService(premises, recipes=recipes, speed=options.speed)
         self._watcher = Watcher()
         self._faults = Faults()
         hosting = (self._endpoints.service, self._endpoints.runtime)
@@ -93,15 +83,6 @@ class LocalAws:
             "AWS_SECRET_ACCESS_KEY": "local",
             "AWS_REGION": seeds.REGION,
             "AWS_DEFAULT_REGION": seeds.REGION,
-        }
-
-    def _function_credentials(self) -> dict[str, str]:
-        """What a function's code gets from its role, and where it finds AWS."""
-        return {
-            "AWS_ACCESS_KEY_ID": "ASIALOCALSLIPWAY0000",
-            "AWS_SECRET_ACCESS_KEY": "local",
-            "AWS_SESSION_TOKEN": "local",
-            "AWS_ENDPOINT_URL": self.endpoint,
         }
 
     def foreground(self, argv: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:

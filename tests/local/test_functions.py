@@ -15,6 +15,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.local.conftest import ROLE, Clients, Maker, zipped
+from tests.local.test_process_life import alive, gone
 
 WHO = """
 import os
@@ -323,10 +324,9 @@ def test_deleting_a_function_ends_its_processes(lambdas: Any, make_function: Mak
     code = {"ZipFile": zipped({"main.py": WHO})}
     lambdas.create_function(FunctionName=name, Runtime=runtime, Role=ROLE, Handler="main.handler", Code=code)
     pid = call(lambdas, name)[0]["pid"]
-    os.kill(pid, 0)
+    assert alive(pid)
     lambdas.delete_function(FunctionName=name)
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
+    assert gone([pid])
     assert refusal(lambdas.invoke, FunctionName=name)[0] == "ResourceNotFoundException"
 
 

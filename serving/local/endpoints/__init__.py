@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 from serving.local.endpoints.control import EndpointControl
 from serving.local.endpoints.deployment import Workshop
@@ -13,7 +12,7 @@ from serving.local.endpoints.lifecycle import Lifecycle
 from serving.local.endpoints.model_data import ModelData
 from serving.local.endpoints.registry import RegistryControl, Shelves
 from serving.local.endpoints.transform import TransformControl
-from serving.local.processes import Nursery
+from serving.local.premises import Premises
 from serving.local.protocol import Dialect, Service, counted
 
 _RUNTIME = Dialect("ValidationError", counted)
@@ -22,11 +21,9 @@ _RUNTIME = Dialect("ValidationError", counted)
 class EndpointService:
     """SageMaker hosting as one thing: the control plane's service and the runtime's."""
 
-    def __init__(
-        self, *, state: Path, nursery: Nursery, recipes: Sequence[Recipe], credentials: Mapping[str, str], speed: float
-    ) -> None:
+    def __init__(self, premises: Premises, *, recipes: Sequence[Recipe], speed: float) -> None:
         shelves = Shelves()
-        shop = Workshop(Images(recipes), ModelData(state / "models"), nursery, credentials)
+        shop = Workshop(Images(recipes), ModelData(premises.state / "models"), premises)
         control = EndpointControl(shelves, Lifecycle(shop, speed=speed))
         parts = (RegistryControl(shelves), control, TransformControl(shelves, shop))
         operations = {name: operation for part in parts for name, operation in part.operations().items()}

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +41,7 @@ class Place:
 class Container:
     """A running container. ``stopped`` says so once it was told to end."""
 
-    def __init__(self, argv: list[str], port: int, environment: Mapping[str, str], place: Place) -> None:
+    def __init__(self, argv: Sequence[str], port: int, environment: Mapping[str, str], place: Place) -> None:
         self._port = port
         self._place = place
         self._process = place.nursery.spawn(argv, env=environment, cwd=Path("/"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from serving.local.endpoints.limits import STARTUP_SECONDS
 from serving.local.endpoints.model_data import ModelData
 from serving.local.endpoints.records import Record, Settings, Variant
 from serving.local.errors import AwsError
-from serving.local.processes import Nursery
+from serving.local.premises import Premises
 
 _DRAIN_SECONDS = 60.0  # as long as one request may take
 
@@ -30,8 +30,7 @@ class Workshop:
 
     images: Images
     models: ModelData
-    nursery: Nursery
-    credentials: Mapping[str, str]
+    premises: Premises
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +55,16 @@ class Blueprint:
                 f"slipway local has no command for the image {image}. Next: slipway local --image 'PATTERN=COMMAND'"
             )
         try:
-            model_dir: Path = shop.models.fetch(self.container)
+            model: Path = shop.models.fetch(self.container)
         except AwsError as error:
             raise StartFailed(error.message) from error
-        port = free_port()
+        port, premises = free_port(), shop.premises
         # Network isolation means no calls out, so no credentials either (docs: Run Containers in Internet-Free Mode).
-        given = {**(self.container.get("Environment") or {}), **({} if self.isolated else shop.credentials)}
-        place = Place(shop.nursery, self.region, self.log_group, f"{variant}/{instance_id()}")
-        environment = variables(port, model_dir, given, self.region)
-        return Container(recipe.argv(port, model_dir), port, environment, place)
+        given = {**(self.container.get("Environment") or {}), **({} if self.isolated else premises.credentials)}
+        model_dir = premises.sandbox.model_dir(model)
+        argv = premises.sandbox.container(recipe.argv(port, model_dir), model, premises.interpreter_folders)
+        place = Place(premises.nursery, self.region, self.log_group, f"{variant}/{instance_id()}")
+        return Container(argv, port, variables(port, model_dir, given, self.region), place)
 
 
 class VariantFleet:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-
 from serving.local.functions.aliases import AliasControl
 from serving.local.functions.attributes import AttributeControl
 from serving.local.functions.control import FunctionControl
@@ -13,31 +10,19 @@ from serving.local.functions.invoke import Invoker
 from serving.local.functions.layers import LayerControl
 from serving.local.functions.packages import PackageStore
 from serving.local.functions.urls import FunctionUrls
-from serving.local.interpreters import Interpreter
-from serving.local.processes import Nursery
+from serving.local.premises import Premises
 from serving.local.protocol import Service
 
 
 class FunctionService:
     """Lambda as one thing: a service for the front door, function URLs, and an end to it all."""
 
-    def __init__(
-        self,
-        *,
-        state: Path,
-        interpreters: Mapping[str, Interpreter],
-        nursery: Nursery,
-        endpoint: str,
-        port: int,
-        credentials: Mapping[str, str],
-        settle_seconds: float = 0.0,
-    ) -> None:
-        self.packages = PackageStore(state / "packages")
-        self._host = FunctionHost(
-            state=state, interpreters=interpreters, nursery=nursery, packages=self.packages, credentials=credentials
-        )
+    def __init__(self, premises: Premises, *, settle_seconds: float = 0.0) -> None:
+        endpoint = premises.endpoint
+        self.packages = PackageStore(premises.state / "packages")
+        self._host = FunctionHost(premises, self.packages)
         control = FunctionControl(self._host, self.packages, endpoint=endpoint, settle_seconds=settle_seconds)
-        attributes = AttributeControl(control, self._host, port=port)
+        attributes = AttributeControl(control, self._host, port=premises.port)
         invoker = Invoker(control, self._host)
         parts = (
             control,

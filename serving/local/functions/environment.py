@@ -11,7 +11,6 @@ import subprocess
 import threading
 import time
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -19,21 +18,12 @@ from pathlib import Path
 from serving.local.functions.limits import INIT_SECONDS
 from serving.local.functions.revision import Revision
 from serving.local.functions.runtime_api import Answer, Invocation, RuntimeApi
-from serving.local.processes import Nursery, memory_mib
+from serving.local.interpreters import Interpreter
+from serving.local.premises import Premises
+from serving.local.processes import memory_mib
+from serving.local.sandbox import Folders, Layout
 
 _POLL_SECONDS = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """What an environment needs from the machine it runs on."""
-
-    nursery: Nursery
-    executable: Path
-    runtime_folder: Path
-    scratch: Path
-    credentials: Mapping[str, str]
-    region: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +48,12 @@ class End(Enum):
 class Environment:
     """A process that answers one event at a time for one revision of a function."""
 
-    def __init__(self, revision: Revision, opt: Path | None, machine: Machine) -> None:
+    def __init__(self, revision: Revision, opt: Path | None, interpreter: Interpreter, premises: Premises) -> None:
         self.revision = revision
-        self._machine = machine
         self._opt = opt
-        self._home = machine.scratch / uuid.uuid4().hex
+        self._interpreter = interpreter
+        self._premises = premises
+        self._home = premises.state / "scratch" / uuid.uuid4().hex
         self.log_stream = f"{time.strftime('%Y/%m/%d', time.gmtime())}/[{revision.version}]{uuid.uuid4().hex}"
         self._init_ms: float | None = None
         self._used = False
@@ -74,8 +65,18 @@ class Environment:
         self._started = time.monotonic()
         self._ended = False
         self._api = RuntimeApi()
-        argv = [str(self._machine.executable), "-S", "-m", "awslambdaric", str(self.revision.settings["Handler"])]
-        self._process = self._machine.nursery.spawn(argv, env=self._variables(), cwd=self.revision.package.folder)
+        interpreter, premises, settings = self._interpreter, self._premises, self.revision.settings
+        argv = [str(interpreter.executable), "-S", "-m", "awslambdaric", str(settings["Handler"])]
+        folders = Folders(
+            task=self.revision.package.folder,
+            runtime=interpreter.runtime_folder(premises.state / "runtimes"),
+            opt=self._opt,
+            home=self._home,
+            needed=interpreter.folders,
+        )
+        scratch = int((settings.get("EphemeralStorage") or {}).get("Size", 512))
+        layout = premises.sandbox.function(argv, folders, scratch_mib=scratch)
+        self._process = premises.nursery.spawn(layout.argv, env=self._variables(layout), cwd=layout.cwd)
         self._log = _Log(self._process)
         threading.Thread(target=self._watch, args=(self._process, self._api), daemon=True).start()
 
@@ -84,13 +85,13 @@ class Environment:
         process.wait()
         api.process_ended()
 
-    def _variables(self) -> dict[str, str]:
-        revision, machine, task = self.revision, self._machine, str(self.revision.package.folder)
+    def _variables(self, layout: Layout) -> dict[str, str]:
+        revision, region = self.revision, self.revision.arn.split(":")[3]
         own = {
             "_HANDLER": str(revision.settings["Handler"]),
             "AWS_LAMBDA_RUNTIME_API": self._api.address,
-            "LAMBDA_TASK_ROOT": task,
-            "LAMBDA_RUNTIME_DIR": str(machine.runtime_folder),
+            "LAMBDA_TASK_ROOT": str(layout.task),
+            "LAMBDA_RUNTIME_DIR": str(layout.runtime),
             "AWS_LAMBDA_FUNCTION_NAME": revision.name,
             "AWS_LAMBDA_FUNCTION_VERSION": revision.version,
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(revision.memory),
@@ -98,24 +99,24 @@ class Environment:
             "AWS_LAMBDA_LOG_STREAM_NAME": self.log_stream,
             "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
             "AWS_EXECUTION_ENV": f"AWS_Lambda_{revision.runtime}",
-            "AWS_REGION": machine.region,
-            "AWS_DEFAULT_REGION": machine.region,
+            "AWS_REGION": region,
+            "AWS_DEFAULT_REGION": region,
             "TZ": ":UTC",
             "LANG": "en_US.UTF-8",
-            "PATH": "/usr/local/bin:/usr/bin:/bin" + (f":{self._opt}/bin" if self._opt else ""),
-            "PYTHONPATH": os.pathsep.join(str(folder) for folder in self._python_path()),
+            "PATH": "/usr/local/bin:/usr/bin:/bin" + (f":{layout.opt}/bin" if layout.opt else ""),
+            "PYTHONPATH": os.pathsep.join(str(folder) for folder in self._python_path(layout)),
             "PYTHONDONTWRITEBYTECODE": "1",  # /var/task cannot be written on AWS either
-            "HOME": str(self._home),
-            "TMPDIR": str(self._home),
+            "HOME": str(layout.home),
+            "TMPDIR": str(layout.home),
         }
-        return {**own, **revision.variables, **machine.credentials}
+        return {**own, **revision.variables, **self._premises.credentials}
 
-    def _python_path(self) -> list[Path]:
+    def _python_path(self, layout: Layout) -> list[Path]:
         """AWS's order: the function's own files, then the layers, then the runtime's."""
-        folders = [self.revision.package.folder]
-        if self._opt is not None:
-            folders += [self._opt / "python" / "lib" / self.revision.runtime / "site-packages", self._opt / "python"]
-        return [*folders, self._machine.runtime_folder]
+        folders, opt = [layout.task], layout.opt
+        if opt is not None:
+            folders += [opt / "python" / "lib" / self.revision.runtime / "site-packages", opt / "python"]
+        return [*folders, layout.runtime]
 
     def initialise(self) -> None:
         """Wait until the function's module is imported, or has failed to be."""
@@ -207,7 +208,7 @@ class Environment:
             ended, self._ended = self._ended, True
         if ended:
             return
-        self._machine.nursery.kill(self._process)
+        self._premises.nursery.kill(self._process)
         self._log.close()
         self._api.close()
         shutil.rmtree(self._home, ignore_errors=True)

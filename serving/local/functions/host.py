@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from serving.local.errors import AwsError
-from serving.local.functions.environment import Environment, Machine, Outcome
+from serving.local.functions.environment import Environment, Outcome
 from serving.local.functions.limits import ACCOUNT_CONCURRENCY
 from serving.local.functions.packages import PackageStore
 from serving.local.functions.revision import Revision
-from serving.local.interpreters import Interpreter
-from serving.local.processes import Nursery
+from serving.local.premises import Premises
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,27 +37,16 @@ class _Pool:
 class FunctionHost:
     """Where do functions run? In processes of this machine's interpreters."""
 
-    def __init__(
-        self,
-        *,
-        state: Path,
-        interpreters: Mapping[str, Interpreter],
-        nursery: Nursery,
-        packages: PackageStore,
-        credentials: Mapping[str, str],
-    ) -> None:
-        self._state = state
-        self._interpreters = interpreters
-        self._nursery = nursery
+    def __init__(self, premises: Premises, packages: PackageStore) -> None:
+        self._premises = premises
         self._packages = packages
-        self._credentials = credentials
         self._pools: dict[Key, _Pool] = defaultdict(_Pool)
         self._lock = threading.Lock()
 
     @property
     def runtimes(self) -> tuple[str, ...]:
         """Lambda's names of the runtimes on offer."""
-        return tuple(self._interpreters)
+        return tuple(self._premises.interpreters)
 
     def invoke(
         self, revision: Revision, payload: bytes, invoked_arn: str, *, reserved: int | None, client_context: str = ""
@@ -125,17 +111,9 @@ class FunctionHost:
         return environment
 
     def _create(self, revision: Revision) -> Environment:
-        interpreter = self._interpreters[revision.runtime]
-        machine = Machine(
-            nursery=self._nursery,
-            executable=interpreter.executable,
-            runtime_folder=interpreter.runtime_folder(self._state / "runtimes"),
-            scratch=self._state / "scratch",
-            credentials=self._credentials,
-            region=revision.arn.split(":")[3],
-        )
         opt = self._packages.merged([layer.package for layer in revision.layers])
-        return Environment(revision, opt, machine)
+        interpreter = self._premises.interpreters[revision.runtime]
+        return Environment(revision, opt, interpreter, self._premises)
 
     def _give_back(self, environment: Environment, *, alive: bool) -> None:
         with self._lock:
