@@ -73,9 +73,10 @@ def _bundled(release: Release, described: dict[str, Any], asked: Asked, converte
     onnx.save_model(converted.model, into / MODEL)
     if converted.texts:
         _write_json(into / TEXTS, {name: t.to_dict() for name, t in sorted(converted.texts.items())})
-    write_golden(into / GOLDEN, asked.inputs, asked.outputs or _said(converted, asked.inputs))
+    said = _said(converted, asked.inputs)
+    write_golden(into / GOLDEN, asked.inputs, asked.outputs or said)
     draft = _draft(release, converted, facts, into)
-    draft = replace(draft, labels=labels, inputs=probed.inputs, outputs=_outputs(native))
+    draft = replace(draft, labels=labels, inputs=probed.inputs, outputs=_outputs(said))
     predictor = Predictor(_written(into, draft).folder)
     golden = parity.require(parity.compare(native, predictor.predict(asked.inputs), labels=bool(labels)),
                             what=f"{what} as ONNX")

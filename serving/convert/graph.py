@@ -32,7 +32,7 @@ def canonical(model: onnx.ModelProto, inputs: Mapping[str, str], outputs: Sequen
             if axis == 0 or not size.HasField("dim_value"):
                 size.dim_param = "batch" if axis == 0 else f"{value.name}_{axis}"
         value.doc_string = ""
-    ordered = sorted(graph.initializer, key=lambda t: t.name)
+    ordered = sorted((t for t in graph.initializer if t.name.startswith("_")), key=lambda t: t.name)
     del graph.initializer[:], graph.value_info[:], model.metadata_props[:]
     graph.initializer.extend(ordered)
     graph.name, model.doc_string, graph.doc_string = "model", "", ""
@@ -42,8 +42,9 @@ def canonical(model: onnx.ModelProto, inputs: Mapping[str, str], outputs: Sequen
 
 
 def _rename(graph: onnx.GraphProto, names: dict[str, str]) -> None:
-    # A body of Loop, If or Scan sees the tensors around it, so one table serves every depth.
-    for value in [*graph.input, *graph.initializer]:
+    # A body of Loop, If or Scan sees the tensors around it, so one table serves every depth. Constants are numbered
+    # where they are first used: exporters list them in the order of a hash table.
+    for value in graph.input:
         names.setdefault(value.name, f"_t{len(names)}")
     for number, node in enumerate(graph.node):
         node.name, node.doc_string = f"n{number}", ""
@@ -56,7 +57,7 @@ def _rename(graph: onnx.GraphProto, names: dict[str, str]) -> None:
         node.input[:] = [names[t] for t in node.input]
         node.output[:] = [names[t] for t in node.output]
     for value in [*graph.input, *graph.output, *graph.initializer]:
-        value.name = names.get(value.name, value.name)
+        value.name = names.get(value.name, f"unused {value.name}")
     graph.name = "body"
 
 
@@ -139,13 +140,13 @@ def accept_flat(model: onnx.ModelProto, names: Iterable[str]) -> None:
     from onnx import helper
 
     graph, added = model.graph, []
-    _constant(graph, "slipway_axis_1", [1])
+    _constant(graph, "slipway_column", [-1, 1])
     for value in graph.input:
         if value.name in set(names) and len(value.type.tensor_type.shape.dim) == 2:
             inner = f"{value.name}__column"
             for node in graph.node:
                 node.input[:] = [inner if t == value.name else t for t in node.input]
-            added.append(helper.make_node("Unsqueeze", [value.name, "slipway_axis_1"], [inner]))
+            added.append(helper.make_node("Reshape", [value.name, "slipway_column"], [inner]))
             del value.type.tensor_type.shape.dim[1:]
     _prepend(graph, added)
 
@@ -205,9 +206,9 @@ def join_columns(model: onnx.ModelProto, table: str, names: Sequence[str]) -> No
     graph = model.graph
     whole = next(v for v in graph.input if v.name == table)
     dtype = whole.type.tensor_type.elem_type
-    _constant(graph, "slipway_axis_1", [1])
+    _constant(graph, "slipway_column", [-1, 1])
     graph.input.remove(whole)
     graph.input.extend(helper.make_tensor_value_info(name, dtype, ["batch"]) for name in names)
-    columns = [helper.make_node("Unsqueeze", [name, "slipway_axis_1"], [f"{name}__column"]) for name in names]
+    columns = [helper.make_node("Reshape", [name, "slipway_column"], [f"{name}__column"]) for name in names]
     join = helper.make_node("Concat", [f"{name}__column" for name in names], [table], axis=1)
     _prepend(graph, [*columns, join])

@@ -190,7 +190,7 @@ def export_any(model: Any) -> onnx.ModelProto:
         from tf2onnx import tf_loader
 
         try:
-            read, inputs, outputs, renamed, tables = tf_loader.from_saved_model(
+            read, inputs, outputs, tables, renamed = tf_loader.from_saved_model(
                 scratch, None, None, return_initialized_tables=True, return_tensors_to_rename=True)
             made, _ = tf2onnx_convert._convert_common(
                 read, name="model", opset=OPSET, tensors_to_rename=renamed, input_names=inputs,

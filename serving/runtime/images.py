@@ -53,10 +53,10 @@ def _coloured(pixels: Pixels, channels: int) -> Pixels:
     if pixels.shape[2] == channels:
         return pixels
     if channels == 3:
-        return np.repeat(pixels, 3, axis=2)
+        return np.asarray(np.repeat(pixels, 3, axis=2))
     # ITU-R 601, as Pillow converts to grey.
     grey = np.asarray(pixels @ np.array([0.299, 0.587, 0.114]))
-    return np.rint(grey)[..., None].astype(np.uint8)
+    return np.asarray(np.rint(grey)[..., None], np.uint8)
 
 
 def _png(body: bytes, limits: Limits) -> Pixels:
