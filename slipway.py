@@ -20,6 +20,9 @@ COMMANDS = {
     "history": ("registry.commands:history", "Show who did what to a model, and when."),
     "plan": ("serving.commands:plan", "Show what a deploy would change, and change nothing."),
     "deploy": ("serving.commands:deploy", "Take the approved version into service."),
+    "rollback": ("serving.commands:rollback", "Bring the previous release back, with or without the registry."),
+    "status": ("serving.commands:status", "Show registry, journal and AWS side by side, and where they differ."),
+    "verify": ("serving.commands:verify", "Prove that what serves is what was approved."),
     "invoke": ("serving.commands:invoke", "Ask the version in service for an answer."),
     "local": ("serving.local.commands:local", "Run a local AWS, or a command against one."),
 }

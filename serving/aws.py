@@ -49,6 +49,7 @@ class FunctionState:
     role: str
     layers: tuple[str, ...]
     revision: str
+    environment: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,45 @@ class Aws:
             self._s3.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*", ChecksumSHA256=checksum,
                                 ExpectedBucketOwner=self._owner)
 
+    def create_bytes(self, bucket: str, key: str, body: bytes) -> None:
+        """Put bytes under a key that must still be free; S3 verifies their SHA-256.
+
+        Raises:
+            AwsConflict: something lies there already.
+        """
+        with _mapped(f"s3:PutObject {bucket}/{key}"):
+            self._s3.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*", ChecksumAlgorithm="SHA256",
+                                ExpectedBucketOwner=self._owner)
+
+    def keys(self, bucket: str, prefix: str) -> tuple[str, ...]:
+        """Which keys start like this, in their order?"""
+        with _mapped(f"s3:ListObjectsV2 {bucket}/{prefix}"):
+            pages = self._s3.get_paginator("list_objects_v2").paginate(
+                Bucket=bucket, Prefix=prefix, ExpectedBucketOwner=self._owner)
+            return tuple(entry["Key"] for page in pages for entry in page.get("Contents", ()))
+
+    def read(self, bucket: str, key: str) -> bytes:
+        """What lies under this key?
+
+        Raises:
+            AwsMissing: nothing does.
+        """
+        with _mapped(f"s3:GetObject {bucket}/{key}"):
+            body: bytes = self._s3.get_object(Bucket=bucket, Key=key, ExpectedBucketOwner=self._owner)["Body"].read()
+            return body
+
     # Lambda
+
+    def function_zip(self, name: str, qualifier: str) -> bytes:
+        """Which code does this version run? The zip as Lambda gives it back."""
+        with _mapped(f"lambda:GetFunction {name}:{qualifier}"):
+            where = self._lambda.get_function(FunctionName=name, Qualifier=qualifier)["Code"]["Location"]
+        return _fetched(where)
+
+    def layer_zip(self, arn: str) -> bytes:
+        """What does this version of a layer hold? The zip as Lambda gives it back."""
+        with _mapped(f"lambda:GetLayerVersionByArn {arn}"):
+            return _fetched(self._lambda.get_layer_version_by_arn(Arn=arn)["Content"]["Location"])
 
     def layers(self, name: str, runtime: str) -> Offer:
         """Which versions of a layer are published for this runtime, and is the runtime offered at all?"""
@@ -254,6 +293,19 @@ def _client(service: str) -> Any:
         return boto3.client(service, config=config, endpoint_url=os.environ.get("AWS_ENDPOINT_URL") or None)
 
 
+def _fetched(url: str) -> bytes:
+    import urllib.request
+
+    if not url.startswith(("https://", "http://127.0.0.1:", "http://localhost:")):
+        raise AwsFailed(f"will not fetch code from {url.split('?')[0]}: not https")
+    try:
+        with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310 - the scheme was looked at above
+            body: bytes = answer.read()
+            return body
+    except OSError as error:
+        raise AwsFailed(f"{url.split('?')[0]}: {error}") from None
+
+
 @contextlib.contextmanager
 def _mapped(what: str) -> Iterator[None]:
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
@@ -275,7 +327,8 @@ def _mapped(what: str) -> Iterator[None]:
 
 def _configuration(wanted: FunctionState) -> dict[str, Any]:
     return {"Runtime": wanted.runtime, "Handler": wanted.handler, "MemorySize": wanted.memory, "Role": wanted.role,
-            "Timeout": wanted.timeout, "Layers": list(wanted.layers), "Description": wanted.description}
+            "Timeout": wanted.timeout, "Layers": list(wanted.layers), "Description": wanted.description,
+            "Environment": {"Variables": dict(wanted.environment)}}
 
 
 def _function(raw: dict[str, Any]) -> FunctionState:
@@ -283,4 +336,5 @@ def _function(raw: dict[str, Any]) -> FunctionState:
         name=raw["FunctionName"], version=raw.get("Version", "$LATEST"), description=raw.get("Description", ""),
         code_sha256=raw["CodeSha256"], runtime=raw["Runtime"], handler=raw["Handler"], memory=int(raw["MemorySize"]),
         architecture=(raw.get("Architectures") or ["x86_64"])[0], timeout=int(raw["Timeout"]), role=raw["Role"],
-        layers=tuple(layer["Arn"] for layer in raw.get("Layers") or ()), revision=raw.get("RevisionId", ""))
+        layers=tuple(layer["Arn"] for layer in raw.get("Layers") or ()), revision=raw.get("RevisionId", ""),
+        environment=tuple(sorted((raw.get("Environment") or {}).get("Variables", {}).items())))

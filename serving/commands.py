@@ -73,6 +73,79 @@ def deploy(model: str, target: str, config: Path | None, as_json: bool) -> None:
     click.echo(f"digest {made.digest}")
 
 
+@click.command(epilog="Example: slipway rollback images --to 2")
+@click.argument("model")
+@click.option("--to", "version", type=int, help="A version that was in service before; the previous one without it.")
+@click.option("--dry-run", is_flag=True, help="Show the plan and change nothing.")
+@CONFIG
+@JSON
+def rollback(model: str, version: int | None, dry_run: bool, config: Path | None, as_json: bool) -> None:
+    """Bring the previous release of MODEL back, from what AWS and S3 hold: the registry may be gone."""
+    from . import config as configuration
+    from .aws import Aws
+    from .deploy import plan_rollback
+    from .targets.lambda_ import execution
+
+    aws = Aws()
+    planned, golden, target = plan_rollback(model, aws, configuration.load(config), version=version)
+    _say(planned.title)
+    if dry_run:
+        click.echo("\n".join(planned.lines()))
+        return
+    execution.execute(planned, aws, golden, lambda step, seconds: _say(f"{step}  {seconds:.1f} s"))
+    shipped = target.shipped
+    if as_json:
+        click.echo(json.dumps({"model": model, "version": shipped.version, "digest": shipped.digest,
+                               "published": target.published}))
+        return
+    click.echo(f"{model}/{shipped.version} is in service again, Lambda version {target.published}")
+    click.echo(f"digest {shipped.digest}")
+
+
+@click.command(epilog="Example: slipway verify images")
+@click.argument("model")
+@CONFIG
+@JSON
+def verify(model: str, config: Path | None, as_json: bool) -> None:
+    """Prove from the outside that what serves MODEL is what was shipped; exit 1 when it is not."""
+    from . import config as configuration
+    from .aws import Aws
+    from .deploy import verify as run
+    from .errors import Refused
+
+    findings = run(model, Aws(), configuration.load(config))
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in findings]))
+    else:
+        for finding in findings:
+            mark = click.style("right", fg="green") if finding.right else click.style("WRONG", fg="red")
+            click.echo(f"  {mark}  {finding.what:<20} {finding.found}")
+    if wrong := [finding.what for finding in findings if not finding.right]:
+        raise Refused(f"what serves {model} is not what was approved: {', '.join(wrong)}. "
+                      f"Next: slipway deploy {model}, and look who changed it")
+
+
+@click.command(epilog="Example: slipway status images")
+@click.argument("model", required=False)
+@CONFIG
+@JSON
+def status(model: str | None, config: Path | None, as_json: bool) -> None:
+    """Show registry, journal and AWS side by side, for MODEL or for every model, and where they differ."""
+    from . import config as configuration
+    from .aws import Aws
+    from .status import models, status_of
+
+    aws, settings = Aws(), configuration.load(config)
+    found = [status_of(name, aws, settings) for name in ([model] if model else models(aws, settings))]
+    if as_json:
+        click.echo(json.dumps([asdict(one) for one in found]))
+        return
+    for one in found:
+        click.echo("\n".join(one.lines()))
+    if not found:
+        click.echo("nothing was deployed yet. Next: slipway deploy MODEL")
+
+
 @click.command(epilog="""\b
 Example:
   slipway invoke images --file digits.json

@@ -1,22 +1,27 @@
-"""Pull the approved version, build what serves it, plan, execute: a release's way to AWS."""
+"""Pull the approved version, build what serves it, plan, execute: a release's way to AWS, and the way back."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import bundle as bundles
-from . import package
+from . import journal, package
 from .aws import Aws
 from .bundle import Bundle
 from .config import Settings
-from .plan import Plan, Step
-from .targets import lambda_
+from .journal import Entry
+from .plan import AskGolden, Begin, Plan, PointAlias, Step
+from .runtime.core import GOLDEN, Golden, read_golden
+from .targets.lambda_ import execution, names, planning, proof
 
 if TYPE_CHECKING:
     from registry import Release
+
+Report = Callable[[Step, float], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,45 +56,103 @@ def prepare(model: str, scratch: Path, aws: Aws, settings: Settings, *, say: Cal
         scratch: an empty folder for what is built.
         aws, settings: where, and how.
         say: told what is going on, for a reader.
+
+    Raises:
+        ReleaseMissing: no version is in Production.
+        ReleaseTampered: the registered files are not those that were approved; each is named, AWS was not asked.
+        ParityFailed, Unconvertible: see `bundle.build`.
+        Refused: somebody else is deploying this model.
     """
     from registry import download, release
 
     chosen = release(model)
     say(f"pulled      {chosen.model}/{chosen.version} {chosen.digest[:12]}, approved by "
         f"{', '.join(str(a.approver) for a in chosen.approvals)}")
-    files = download(chosen, scratch / "model")
-    bundle = bundles.build(chosen, files, scratch / "bundle")
+    bundle = bundles.build(chosen, download(chosen, scratch / "model"), scratch / "bundle")
     found = bundle.manifest.parity
     say(f"converted   {bundle.manifest.source['format']} to ONNX; {found.labels_equal} of {found.rows} golden requests "
         f"answered alike, largest difference {found.max_abs_diff:.1e}")
-    architecture = settings.lambda_.architecture
-    runtime, offer = lambda_.choose_runtime(
-        settings, lambda r: aws.layers(lambda_.layer_name(settings, r, architecture), r))
-    say(f"runtime     {runtime} on {architecture}" + _why(runtime, settings))
-    code = package.build_release(bundle, scratch)
-    wanted = lambda_.wanted(bundle, code, runtime=runtime, settings=settings, role=aws.role_arn(settings.lambda_.role),
-                            bucket=settings.bucket or f"{settings.prefix}-{aws.account()}-{aws.region}")
-    observed = lambda_.observe(aws, wanted, offer.layers)
-    planned = lambda_.plan(wanted, observed, lambda: package.build_layer(wanted.layer))
-    return Prepared(chosen, bundle, runtime, planned)
+    runtime, plan = plan_bundle(bundle, scratch, aws, settings)
+    say(f"runtime     {runtime} on {settings.lambda_.architecture}" + _why(runtime, settings))
+    return Prepared(chosen, bundle, runtime, plan)
 
 
-def deploy(prepared: Prepared, aws: Aws, settings: Settings, *, report: Callable[[Step, float], None]) -> Deployment:
+def plan_bundle(bundle: Bundle, scratch: Path, aws: Aws, settings: Settings) -> tuple[str, Plan]:
+    """For which runtime, and by which steps, does this bundle come into service? Reads AWS, changes nothing.
+
+    Raises:
+        Refused: somebody else is deploying this model, or S3 holds other bytes under this release's keys.
+    """
+    architecture, bucket = settings.lambda_.architecture, bucket_of(aws, settings)
+    runtime, offer = planning.choose_runtime(
+        settings, lambda r: aws.layers(names.layer_name(settings, r, architecture), r))
+    wanted = planning.wanted(bundle, package.build_release(bundle, scratch), runtime=runtime, settings=settings,
+                             bucket=bucket, role=aws.role_arn(settings.lambda_.role))
+    entries = read_journal(aws, bucket, bundle.manifest.name)
+    journal.require_free(entries, datetime.now(UTC), journal.may_be_alive)
+    observed = planning.observe(aws, wanted, offer.layers, entries)
+    return runtime, planning.plan(wanted, observed, lambda: package.build_layer(wanted.layer))
+
+
+def deploy(prepared: Prepared, aws: Aws, settings: Settings, *, report: Report) -> Deployment:
     """Run the plan and say what is in service now.
 
     Raises:
         GoldenFailed: the new version answers wrongly; the old one still serves.
         AwsFailed: AWS refused; the same deploy, run again, goes on from there.
     """
-    function = lambda_.function_name(settings, prepared.release.model)
-    published = lambda_.execute(prepared.plan, aws, lambda_.golden_of(prepared.bundle), report)
+    function = names.function_name(settings, prepared.release.model)
+    golden = read_golden(prepared.bundle.folder / GOLDEN)
+    published = execution.execute(prepared.plan, aws, golden, report)
     if not published:
-        alias = aws.alias(function, lambda_.ALIAS)
+        alias = aws.alias(function, names.ALIAS)
         published = alias.version if alias else ""
     return Deployment(
         model=prepared.release.model, version=prepared.release.version, digest=prepared.release.digest,
-        function=function, alias=lambda_.ALIAS, published=published, runtime=prepared.runtime,
+        function=function, alias=names.ALIAS, published=published, runtime=prepared.runtime,
         steps=len(prepared.plan.steps))
+
+
+def plan_rollback(
+    model: str, aws: Aws, settings: Settings, *, version: int | None = None
+) -> tuple[Plan, Golden, Entry]:
+    """Which steps bring the previous release back? Asks AWS and S3 alone: the registry may be gone.
+
+    Args:
+        model: the model's name.
+        aws, settings: where, and how.
+        version: a registered version that was in service before; None means the one before the current.
+
+    Raises:
+        NotDeployed: nothing is in service.
+        Refused: there is no way back, somebody else is deploying, or what lies there is not what was shipped.
+    """
+    function, bucket = names.function_name(settings, model), bucket_of(aws, settings)
+    entries = read_journal(aws, bucket, model)
+    journal.require_free(entries, datetime.now(UTC), journal.may_be_alive)
+    target = journal.way_back(entries, version)
+    proof.require_intact(aws, function, target)
+    golden = proof.golden_in(aws.function_zip(function, target.published))
+    alias = aws.alias(function, names.ALIAS)
+    was = alias.version if alias else None
+    begin = Begin(bucket, names.journal_prefix(model), entries[-1].seq + 1, target.shipped, target.published, was or "")
+    shipped = target.shipped
+    title = f"{function}:{names.ALIAS} back to {shipped.model}/{shipped.version} (Lambda version {target.published})"
+    steps: list[Step] = [AskGolden(function, target.published)]
+    if was != target.published:
+        steps.append(PointAlias(function, names.ALIAS, target.published, was))
+    return planning.noted(title, steps, begin), golden, target
+
+
+def verify(model: str, aws: Aws, settings: Settings) -> list[proof.Finding]:
+    """Is what serves what was approved? Asks AWS and S3 alone.
+
+    Raises:
+        NotDeployed: nothing is in service.
+    """
+    bucket, function = bucket_of(aws, settings), names.function_name(settings, model)
+    service = proof.in_service(aws, function, read_journal(aws, bucket, model))
+    return proof.prove(aws, service, bucket)
 
 
 def invoke(aws: Aws, settings: Settings, model: str, payload: bytes) -> bytes:
@@ -99,10 +162,21 @@ def invoke(aws: Aws, settings: Settings, model: str, payload: bytes) -> bytes:
         NotDeployed: nothing serves this model.
         AwsFailed: the function failed, or AWS could not be reached.
     """
-    return lambda_.invoke(aws, settings, model, payload)
+    return execution.invoke(aws, settings, model, payload)
+
+
+def read_journal(aws: Aws, bucket: str, model: str) -> list[Entry]:
+    """What was begun and ended in the deployments of this model, oldest first?"""
+    keys = aws.keys(bucket, names.journal_prefix(model))
+    return [journal.parse(aws.read(bucket, key), key) for key in keys]
+
+
+def bucket_of(aws: Aws, settings: Settings) -> str:
+    """In which bucket do releases lie?"""
+    return settings.bucket or f"{settings.prefix}-{aws.account()}-{aws.region}"
 
 
 def _why(runtime: str, settings: Settings) -> str:
-    if settings.lambda_.runtime or runtime == lambda_.PREFERRED:
+    if settings.lambda_.runtime or runtime == planning.PREFERRED:
         return ""
-    return f" (this endpoint offers no {lambda_.PREFERRED})"
+    return f" (this endpoint offers no {planning.PREFERRED})"

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from .journal import Shipped
+
 
 @dataclass(frozen=True, slots=True)
 class Upload:
@@ -124,8 +126,39 @@ class PointAlias:
         return f"point       {self.function}:{self.alias} at {self.version or 'it'} (was {self.was or 'nowhere'})"
 
 
-Step = (Upload | PublishLayer | CreateFunction | UpdateCode | UpdateConfiguration | PublishVersion | AskGolden
-        | PointAlias)
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Note in the journal what is about to happen, so that nobody else begins and a killed deploy is seen.
+
+    Attributes:
+        seq: the number of the entry; taken by somebody else, the deploy ends before it changes anything more.
+        published: the version in question when it is known already.
+        previous: where the alias points now, empty when nowhere.
+    """
+
+    bucket: str
+    prefix: str
+    seq: int
+    shipped: Shipped
+    published: str
+    previous: str
+
+    def __str__(self) -> str:
+        return f"note        that it begins: {self.prefix}{self.seq:06}.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Note in the journal that it is in service."""
+
+    begin: Begin
+
+    def __str__(self) -> str:
+        return f"note        that it is done: {self.begin.prefix}{self.begin.seq + 1:06}.json"
+
+
+Step = (Begin | Upload | PublishLayer | CreateFunction | UpdateCode | UpdateConfiguration | PublishVersion | AskGolden
+        | PointAlias | Done)
 
 
 @dataclass(frozen=True, slots=True)

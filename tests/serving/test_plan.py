@@ -11,12 +11,16 @@ from serving import package
 from serving.aws import FunctionState, LayerState, Offer
 from serving.config import Settings
 from serving.errors import ConfigurationInvalid
+from serving.journal import Shipped
 from serving.plan import FunctionSpec, Upload
-from serving.targets import lambda_
-from serving.targets.lambda_ import Observed, Wanted
+from serving.targets.lambda_ import planning
+from serving.targets.lambda_.planning import Observed, Wanted
 
 SPEC = FunctionSpec("slipway-m", "m/3 sha256:d", "c29kZQ==", "python3.12", "x86_64", package.HANDLER, 1024, 30, "role",
                     None)
+SHIPPED = Shipped(model="m", version=3, digest="d", bundle="b", code="c", layer="identity", layer_sha256="",
+                  runtime="python3.12", architecture="x86_64", handler=package.HANDLER, memory=1024, timeout=30,
+                  role="role")
 LAYER = package.LayerSpec("python3.12", "x86_64", "identity")
 PUBLISHED = LayerState("arn:layer:1", "identity")
 
@@ -27,7 +31,7 @@ def wanted(tmp_path: Path) -> Wanted:
     package.write_zip(tmp_path / "nothing", file)
     upload = Upload("bucket", "releases/m/d/bundles/b/manifest.json", file, "0" * 64, 10)
     code = replace(upload, key="releases/m/d/lambda/c.zip")
-    return Wanted("m/3", (upload,), code, "layer", LAYER, "layers/i.zip", SPEC)
+    return Wanted("m/3", (upload,), code, "layer", LAYER, SPEC, SHIPPED)
 
 
 def state(**changes: object) -> FunctionState:
@@ -38,12 +42,21 @@ def state(**changes: object) -> FunctionState:
 
 def in_service(wanted: Wanted) -> Observed:
     keys = frozenset(u.key for u in (*wanted.bundle, wanted.code))
-    return Observed(keys, (PUBLISHED,), state(version="$LATEST"), (state(),), "4")
+    recorded = SHIPPED.model_copy(update={"layer_sha256": "l"})
+    return Observed(keys, (PUBLISHED,), "l", state(version="$LATEST"), (state(),), "4", 2, recorded)
 
 
 def kinds(wanted: Wanted, observed: Observed) -> list[str]:
-    planned = lambda_.plan(wanted, observed, lambda: wanted.code.path)
-    return [type(step).__name__ for step in planned.steps]
+    planned = planning.plan(wanted, observed, lambda: wanted.code.path)
+    named = [type(step).__name__ for step in planned.steps]
+    if named:
+        assert (named[0], named[-1]) == ("Begin", "Done"), "what changes anything stands between two notes"
+    return named[1:-1]
+
+
+def test_what_serves_but_was_never_noted_is_noted(wanted: Wanted) -> None:
+    planned = planning.plan(wanted, replace(in_service(wanted), recorded=None), lambda: wanted.code.path)
+    assert [type(step).__name__ for step in planned.steps] == ["Begin", "Done"]
 
 
 def test_what_is_in_service_needs_nothing(wanted: Wanted) -> None:
@@ -51,14 +64,14 @@ def test_what_is_in_service_needs_nothing(wanted: Wanted) -> None:
 
 
 def test_a_first_deploy_uploads_before_it_publishes_and_points_last(wanted: Wanted) -> None:
-    nothing = Observed(frozenset(), (), None, (), None)
+    nothing = Observed(frozenset(), (), "", None, (), None)
     assert kinds(wanted, nothing) == ["Upload", "Upload", "Upload", "PublishLayer", "CreateFunction", "PublishVersion",
                                       "AskGolden", "PointAlias"]
 
 
 def test_a_new_release_reuses_the_layer_and_leaves_the_configuration(wanted: Wanted) -> None:
     older = state(code_sha256="b2xk", version="3")
-    observed = Observed(frozenset(), (PUBLISHED,), replace(older, version="$LATEST"), (older,), "3")
+    observed = Observed(frozenset(), (PUBLISHED,), "l", replace(older, version="$LATEST"), (older,), "3")
     assert kinds(wanted, observed) == ["Upload", "Upload", "UpdateCode", "PublishVersion", "AskGolden", "PointAlias"]
 
 
@@ -77,10 +90,10 @@ def test_a_runtime_that_is_not_offered_is_replaced_by_the_newest_that_is() -> No
     def offers(runtime: str) -> Offer:
         return Offer((PUBLISHED,)) if runtime == "python3.11" else Offer((), ("python3.11",))
 
-    assert lambda_.choose_runtime(Settings(), offers) == ("python3.11", Offer((PUBLISHED,)))
+    assert planning.choose_runtime(Settings(), offers) == ("python3.11", Offer((PUBLISHED,)))
 
 
 def test_a_runtime_that_was_asked_for_is_never_replaced() -> None:
     settings = Settings.model_validate({"lambda": {"runtime": "python3.13"}})
     with pytest.raises(ConfigurationInvalid, match=r"python3.13 is not offered here; offered: python3.11"):
-        lambda_.choose_runtime(settings, lambda runtime: Offer((), ("python3.11",)))
+        planning.choose_runtime(settings, lambda runtime: Offer((), ("python3.11",)))

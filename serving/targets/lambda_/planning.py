@@ -1,0 +1,245 @@
+"""What is wanted on Lambda, what is there, and which steps lead from one to the other."""
+
+from __future__ import annotations
+
+import base64
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ... import package
+from ...aws import Aws, FunctionState, LayerState, Offer
+from ...bundle import Bundle
+from ...config import Settings
+from ...errors import ConfigurationInvalid, Refused
+from ...journal import Entry, Shipped, deployed
+from ...plan import (
+    AskGolden,
+    Begin,
+    CreateFunction,
+    Done,
+    FunctionSpec,
+    Plan,
+    PointAlias,
+    PublishLayer,
+    PublishVersion,
+    Step,
+    UpdateCode,
+    UpdateConfiguration,
+    Upload,
+)
+from ...runtime.manifest import NAME as MANIFEST
+from . import names
+
+PREFERRED = "python3.12"
+# Lambda quotas, AWS documentation, read 2026-11: code and layers together, unpacked.
+UNZIPPED_LIMIT = 262_144_000
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What shall be in service?
+
+    Attributes:
+        bundle: uploads of the bundle's files, its manifest last, so that a cut-off upload is no bundle.
+        code: the upload of the function's zip.
+        layer_name, layer: the dependency layer that the function needs.
+        spec: the function, its layer not yet known.
+        shipped: the same for the journal, the SHA-256 of the layer's zip not yet known.
+    """
+
+    title: str
+    bundle: tuple[Upload, ...]
+    code: Upload
+    layer_name: str
+    layer: package.LayerSpec
+    spec: FunctionSpec
+    shipped: Shipped
+
+    @property
+    def layer_key(self) -> str:
+        """Under which S3 key does the layer's zip lie?"""
+        return names.layer_key(self.layer.identity)
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What is there now?
+
+    Attributes:
+        stored: the S3 keys that hold the right bytes already.
+        layer_sha256: of the layer's zip in S3, empty when it is not there.
+        alias: the version that the alias names.
+        seq: the number of the journal's last entry.
+        recorded: what the journal says is in service; None while a deployment is open.
+    """
+
+    stored: frozenset[str]
+    layers: tuple[LayerState, ...]
+    layer_sha256: str
+    latest: FunctionState | None
+    versions: tuple[FunctionState, ...]
+    alias: str | None
+    seq: int = 0
+    recorded: Shipped | None = None
+
+
+def choose_runtime(settings: Settings, offered: Callable[[str], Offer]) -> tuple[str, Offer]:
+    """Which Python shall the function have, and what is published for it?
+
+    python3.12 unless slipway.yaml names another. Where the endpoint does not offer it, the newest that it does
+    offer and that the dependencies have wheels for.
+
+    Raises:
+        ConfigurationInvalid: the one that slipway.yaml names is not offered.
+    """
+    chosen = settings.lambda_.runtime or PREFERRED
+    offer = offered(chosen)
+    if not offer.instead:
+        return chosen, offer
+    if settings.lambda_.runtime:
+        raise ConfigurationInvalid(f"lambda.runtime: {chosen} is not offered here; offered: {', '.join(offer.instead)}")
+    return offer.instead[-1], offered(offer.instead[-1])
+
+
+def wanted(bundle: Bundle, code: Path, *, runtime: str, settings: Settings, bucket: str, role: str) -> Wanted:
+    """What does this bundle want in service, under these settings?"""
+    manifest, options = bundle.manifest, settings.lambda_
+    sha, manifest_sha = package.digest(code), package.digest(bundle.folder / MANIFEST)
+    layer = package.layer_spec(runtime, options.architecture)
+    prefix = names.bundle_prefix(manifest.name, manifest.digest, manifest_sha)
+    title = f"{manifest.name}/{manifest.version}"
+    shipped = Shipped(
+        model=manifest.name, version=manifest.version, digest=manifest.digest, bundle=manifest_sha, code=sha,
+        layer=layer.identity, layer_sha256="", runtime=runtime, architecture=options.architecture,
+        handler=package.HANDLER, memory=options.memory, timeout=options.timeout, role=role)
+    return Wanted(
+        title=title,
+        bundle=tuple(_upload(bucket, f"{prefix}/{name}", bundle.folder / name)
+                     for name in (*sorted(f.path for f in manifest.files), MANIFEST)),
+        code=_upload(bucket, names.code_key(manifest.name, manifest.digest, sha), code),
+        layer_name=names.layer_name(settings, runtime, options.architecture),
+        layer=layer,
+        spec=spec_of(shipped, names.function_name(settings, manifest.name), layer=None),
+        shipped=shipped,
+    )
+
+
+def spec_of(shipped: Shipped, function: str, *, layer: str | None) -> FunctionSpec:
+    """How is the function that runs these bytes?"""
+    return FunctionSpec(
+        name=function, description=f"{shipped.model}/{shipped.version} {shipped.digest}",
+        code_sha256=base64.b64encode(bytes.fromhex(shipped.code)).decode(), runtime=shipped.runtime,
+        architecture=shipped.architecture, handler=shipped.handler, memory=shipped.memory, timeout=shipped.timeout,
+        role=shipped.role, layer=layer)
+
+
+def observe(aws: Aws, wanted: Wanted, layers: tuple[LayerState, ...], entries: Sequence[Entry]) -> Observed:
+    """What is there of what is wanted? Reads only.
+
+    Raises:
+        Refused: a key that should hold these bytes holds others.
+    """
+    name, layer = wanted.spec.name, aws.object(wanted.code.bucket, wanted.layer_key)
+    stored = {u.key for u in (*wanted.bundle, wanted.code) if is_stored(aws, u)}
+    alias, done = aws.alias(name, names.ALIAS), deployed(entries)
+    return Observed(
+        stored=frozenset(stored | ({wanted.layer_key} if layer else set())), layers=layers,
+        layer_sha256=layer.sha256 if layer else "", latest=aws.function(name), versions=aws.versions(name),
+        alias=alias.version if alias else None, seq=entries[-1].seq if entries else 0,
+        recorded=done[-1].shipped if done and entries[-1] is done[-1] else None)
+
+
+def plan(wanted: Wanted, observed: Observed, layer_zip: Callable[[], Path]) -> Plan:
+    """Which steps lead from what is observed to what is wanted? None when it is in service already.
+
+    Args:
+        wanted: what shall be in service.
+        observed: what is there.
+        layer_zip: builds the dependency layer; asked only when it has to be published.
+    """
+    steps: list[Step] = [u for u in (*wanted.bundle, wanted.code) if u.key not in observed.stored]
+    arn = next((v.arn for v in observed.layers if v.description == wanted.layer.identity), None)
+    layer_sha256 = observed.layer_sha256
+    if arn is None:
+        added = _layer_steps(wanted, observed, layer_zip)
+        layer_sha256 = next((s.sha256 for s in added if isinstance(s, Upload)), layer_sha256)
+        steps += added
+    spec, shipped = replace(wanted.spec, layer=arn), wanted.shipped.model_copy(update={"layer_sha256": layer_sha256})
+    version = next((v.version for v in reversed(observed.versions) if runs(v, spec)), None)
+    if version is None:
+        steps += _function_steps(wanted, spec, observed.latest)
+    if version is None or version != observed.alias:
+        steps += [AskGolden(spec.name, version), PointAlias(spec.name, names.ALIAS, version, observed.alias)]
+    title = f"{wanted.title} on Lambda as {spec.name}:{names.ALIAS}"
+    if not steps and observed.recorded == shipped:
+        return Plan(title, ())
+    return noted(title, steps, Begin(
+        wanted.code.bucket, names.journal_prefix(shipped.model), observed.seq + 1, shipped, version or "",
+        observed.alias or ""))
+
+
+def noted(title: str, steps: Sequence[Step], begin: Begin) -> Plan:
+    """The same steps between the two entries of the journal that say so."""
+    return Plan(title, (begin, *steps, Done(begin)))
+
+
+def is_stored(aws: Aws, upload: Upload) -> bool:
+    """Does S3 hold these very bytes under this key?
+
+    Raises:
+        Refused: it holds others.
+    """
+    found = aws.object(upload.bucket, upload.key)
+    if found is None:
+        return False
+    if found.sha256 != upload.sha256:
+        raise Refused(f"s3://{upload.bucket}/{upload.key} holds other bytes than this release "
+                      f"(SHA-256 {found.sha256[:12] or 'not recorded'}, wanted {upload.sha256[:12]}). "
+                      "Keys are create-only: somebody wrote there. Next: look who, and remove it")
+    return True
+
+
+def runs(state: FunctionState, spec: FunctionSpec) -> bool:
+    """Is the function as the specification says?"""
+    return (state.code_sha256, state.description, state.runtime, state.architecture, state.handler, state.memory,
+            state.timeout, state.role, state.layers, state.environment) == (
+        spec.code_sha256, spec.description, spec.runtime, spec.architecture, spec.handler, spec.memory,
+        spec.timeout, spec.role, (spec.layer,), ())
+
+
+def _layer_steps(wanted: Wanted, observed: Observed, layer_zip: Callable[[], Path]) -> list[Step]:
+    path = layer_zip()
+    _refuse_too_large(wanted, path)
+    upload = _upload(wanted.code.bucket, wanted.layer_key, path)
+    publish = PublishLayer(wanted.layer_name, upload.bucket, upload.key, wanted.layer.runtime,
+                           wanted.layer.architecture, wanted.layer.identity)
+    return [publish] if upload.key in observed.stored else [upload, publish]
+
+
+def _function_steps(wanted: Wanted, spec: FunctionSpec, latest: FunctionState | None) -> list[Step]:
+    code = wanted.code
+    publish = PublishVersion(spec.name, spec.code_sha256, spec.description)
+    if latest is None:
+        return [CreateFunction(spec, code.bucket, code.key), publish]
+    steps: list[Step] = []
+    if latest.code_sha256 != spec.code_sha256 or latest.architecture != spec.architecture:
+        steps.append(UpdateCode(spec, code.bucket, code.key))
+    if not runs(replace(latest, code_sha256=spec.code_sha256), spec):
+        steps.append(UpdateConfiguration(spec))
+    return [*steps, publish]
+
+
+def _refuse_too_large(wanted: Wanted, layer: Path) -> None:
+    total = 0
+    for path in (layer, wanted.code.path):
+        with zipfile.ZipFile(path) as archive:
+            total += sum(entry.file_size for entry in archive.infolist())
+    if total > UNZIPPED_LIMIT:
+        raise Refused(f"{wanted.title} and its layer are {total / 1e6:.0f} MB unpacked; Lambda takes "
+                      f"{UNZIPPED_LIMIT / 1e6:.0f} MB. Next: a smaller model, or a target without this limit")
+
+
+def _upload(bucket: str, key: str, path: Path) -> Upload:
+    return Upload(bucket, key, path, package.digest(path), path.stat().st_size)

@@ -1,0 +1,146 @@
+"""Is what serves on Lambda what was approved? Looked at from the outside, with the registry or without it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...aws import AliasState, Aws, FunctionState
+from ...errors import AwsFailed, GoldenFailed, NotDeployed, Refused
+from ...journal import Entry, Shipped, deployed
+from ...runtime import manifest as manifests
+from ...runtime.core import GOLDEN, Golden, read_golden
+from ...runtime.errors import BundleBroken
+from . import names
+from .execution import ask_golden
+from .planning import runs, spec_of
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was looked at, was it as it should be, and what was found?"""
+
+    what: str
+    right: bool
+    found: str
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What does the alias name now, and what does the journal say it should name?"""
+
+    function: str
+    alias: AliasState
+    state: FunctionState
+    entry: Entry
+
+    @property
+    def shipped(self) -> Shipped:
+        """Which bytes should serve?"""
+        return self.entry.shipped
+
+
+def in_service(aws: Aws, function: str, entries: list[Entry]) -> Service:
+    """What serves under this name?
+
+    Raises:
+        NotDeployed: nothing does, or the journal knows nothing of it.
+    """
+    alias = aws.alias(function, names.ALIAS)
+    state = aws.function(function, names.ALIAS) if alias else None
+    done = deployed(entries)
+    if alias is None or state is None:
+        raise NotDeployed(f"nothing is in service as {function}:{names.ALIAS}")
+    if not done:
+        raise NotDeployed(f"{function}:{names.ALIAS} names version {alias.version}, which no deployment recorded")
+    return Service(function, alias, state, done[-1])
+
+
+def prove(aws: Aws, service: Service, bucket: str) -> list[Finding]:
+    """Look at everything that decides what is answered: alias, code, layer, configuration, and an answer itself."""
+    shipped, state = service.shipped, service.state
+    code = aws.function_zip(service.function, service.alias.version)
+    findings = [
+        _same("alias", service.alias.version, service.entry.published),
+        _same("code", hashlib.sha256(code).hexdigest(), shipped.code),
+        _same("code, as Lambda says", base64.b64decode(state.code_sha256).hex(), shipped.code),
+        *_layers(aws, state, shipped),
+        _configuration(service),
+        _stored(aws, bucket, names.code_key(shipped.model, shipped.digest, shipped.code), shipped.code, "code in S3"),
+        _stored(aws, bucket, names.layer_key(shipped.layer), shipped.layer_sha256, "layer in S3"),
+    ]
+    return [*findings, *_bundle_and_answer(aws, service, code)]
+
+
+def require_intact(aws: Aws, function: str, target: Entry) -> None:
+    """Is the Lambda version of an earlier deployment still the one that was deployed?
+
+    Raises:
+        Refused: it is gone, or is something else.
+    """
+    shipped, state = target.shipped, aws.function(function, target.published)
+    title = f"{function}:{target.published} ({shipped.model}/{shipped.version})"
+    if state is None:
+        raise Refused(f"{title} is gone. Next: promote {shipped.model}/{shipped.version} again, then slipway deploy")
+    layer = state.layers[0] if len(state.layers) == 1 else None
+    if not runs(state, spec_of(shipped, function, layer=layer)):
+        raise Refused(f"{title} is not what was deployed on {target.at:%Y-%m-%d}: its code or configuration differs")
+
+
+def golden_in(code: bytes) -> Golden:
+    """Which golden requests does this function's zip hold?"""
+    with tempfile.TemporaryDirectory() as scratch:
+        return read_golden(_unpacked(code, Path(scratch)) / GOLDEN)
+
+
+def _layers(aws: Aws, state: FunctionState, shipped: Shipped) -> list[Finding]:
+    if len(state.layers) != 1:
+        return [Finding("layer", False, f"{len(state.layers)} layers; wanted 1")]
+    return [_same("layer", hashlib.sha256(aws.layer_zip(state.layers[0])).hexdigest(), shipped.layer_sha256)]
+
+
+def _configuration(service: Service) -> Finding:
+    state, shipped = service.state, service.shipped
+    spec = spec_of(shipped, service.function, layer=state.layers[0] if len(state.layers) == 1 else None)
+    if state.environment:
+        return Finding("configuration", False, f"environment variables {', '.join(n for n, _ in state.environment)}")
+    found = f"{state.runtime}, {state.memory} MB, {state.timeout} s, {state.handler}"
+    return Finding("configuration", runs(state, spec), found)
+
+
+def _bundle_and_answer(aws: Aws, service: Service, code: bytes) -> list[Finding]:
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            folder = _unpacked(code, Path(scratch))
+            manifest, golden = manifests.read(folder), read_golden(folder / GOLDEN)
+        except (BundleBroken, OSError, zipfile.BadZipFile, KeyError) as error:
+            return [Finding("bundle", False, str(error))]
+        findings = [_same("bundle", manifest.digest, service.shipped.digest)]
+        try:
+            said = ask_golden(aws, service.function, names.ALIAS, golden)
+        except (AwsFailed, GoldenFailed) as error:
+            return [*findings, Finding("answers", False, str(error))]
+        return [*findings, _same("answers name", said["digest"], service.shipped.digest),
+                Finding("answers", True, f"{golden.rows} golden requests answered as the native model did")]
+
+
+def _unpacked(code: bytes, into: Path) -> Path:
+    with zipfile.ZipFile(io.BytesIO(code)) as archive:
+        archive.extractall(into)  # zipfile drops absolute names and `..`
+    return into / "bundle"
+
+
+def _stored(aws: Aws, bucket: str, key: str, sha256: str, what: str) -> Finding:
+    found = aws.object(bucket, key)
+    return _same(what, found.sha256 if found else "missing", sha256)
+
+
+def _same(what: str, found: str, wanted: str) -> Finding:
+    if found == wanted:
+        return Finding(what, True, found[:12])
+    return Finding(what, False, f"{found[:12]}; wanted {wanted[:12]}")

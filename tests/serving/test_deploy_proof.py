@@ -1,0 +1,253 @@
+"""The way back, the proof of what serves, and what a killed or a second deployer leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+import numpy as np
+import pytest
+
+from serving import Aws, Bundle, Settings, build, journal
+from serving.deploy import plan_bundle, read_journal
+from serving.errors import AwsConflict, AwsFailed, Refused
+from serving.journal import Entry, Kind, Shipped
+from serving.runtime.core import read_golden
+from serving.targets.lambda_ import execution, names, proof
+
+from .conftest import release_of
+from .test_deploy import answer, registered, registry_and_aws, slip
+
+BUCKET = "slipway-123456789012-us-east-1"
+
+
+@pytest.fixture(scope="module")
+def second_files(network_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another network: the same layers, other weights."""
+    import keras
+
+    files = Path(shutil.copytree(network_files, tmp_path_factory.mktemp("second") / "files"))
+    network = keras.saving.load_model(files / "data" / "model.keras")
+    network.set_weights([weights * 1.5 for weights in network.get_weights()])
+    network.save(files / "data" / "model.keras")
+    rows = read_golden(files / "golden.npz").inputs["image"]
+    answers = network.predict({"image": rows}, verbose=0)
+    np.savez(files / "golden.npz", **{"in.image": rows, "out.probabilities": answers})
+    return files
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory, network_files: Path, second_files: Path) -> Iterator[Path]:
+    """images/1 was deployed, then images/2; the folder of the registry."""
+    home = tmp_path_factory.mktemp("two")
+    with registry_and_aws(home):
+        for number, files in ((1, network_files), (2, second_files)):
+            registered(files, number)
+            answer(slip("deploy", "images", "--json"))
+        yield home
+
+
+def served() -> tuple[int, str]:
+    """Which model version answers, and which Lambda version the alias names."""
+    alias = Aws().alias("slipway-images", "production")
+    body = json.dumps({"instances": np.zeros((1, 6, 6, 1)).tolist()}).encode()
+    said = answer(slip("invoke", "images", "--file", "-", stdin=body))
+    return said["model"]["version"], alias.version if alias else ""
+
+
+def test_what_was_deployed_verifies(world: Path) -> None:
+    findings = answer(slip("verify", "images", "--json"))
+    assert all(finding["right"] for finding in findings)
+    assert {"alias", "code", "layer", "configuration", "bundle", "answers"} <= {f["what"] for f in findings}
+
+
+def test_status_names_every_place_and_no_drift(world: Path) -> None:
+    (one,) = answer(slip("status", "--json"))
+    assert one["model"] == "images"
+    assert one["registry"].startswith("images/2 ") and one["journal"].startswith("images/2 ")
+    assert one["drift"] == []
+
+
+def by_hand(client: str, operation: str, **arguments: Any) -> Any:
+    return getattr(boto3.client(client, endpoint_url=os.environ["AWS_ENDPOINT_URL"]), operation)(**arguments)
+
+
+def moved_alias() -> None:
+    by_hand("lambda", "update_alias", FunctionName="slipway-images", Name="production", FunctionVersion="1")
+
+
+def published(**change: Any) -> Callable[[], None]:
+    """Change the function by hand, publish that, and let the alias name it."""
+    def change_it() -> None:
+        kind = "update_function_code" if "ZipFile" in change else "update_function_configuration"
+        by_hand("lambda", kind, FunctionName="slipway-images", **change)
+        version = by_hand("lambda", "publish_version", FunctionName="slipway-images")["Version"]
+        by_hand("lambda", "update_alias", FunctionName="slipway-images", Name="production", FunctionVersion=version)
+
+    return change_it
+
+
+def replaced_layer() -> None:
+    content = Aws().read(BUCKET, next(k for k in Aws().keys(BUCKET, "layers/")))
+    made = by_hand("lambda", "publish_layer_version", LayerName="other", Content={"ZipFile": content + b"\0"},
+                   CompatibleRuntimes=[by_hand("lambda", "get_function", FunctionName="slipway-images")
+                                       ["Configuration"]["Runtime"]])
+    published(Layers=[made["LayerVersionArn"]])()
+
+
+def replaced_code() -> None:
+    import io
+    import zipfile
+
+    body = io.BytesIO(Aws().function_zip("slipway-images", "production"))
+    with zipfile.ZipFile(body, "a") as archive:
+        archive.writestr("extra.py", "")
+    published(ZipFile=body.getvalue())()
+
+
+@pytest.mark.parametrize(("tamper", "named"), [
+    (moved_alias, "alias"), (replaced_code, "code"), (replaced_layer, "layer"),
+    (published(Environment={"Variables": {"PYTHONPATH": "/tmp"}}), "configuration"),  # noqa: S108 - a text
+    (published(MemorySize=512), "configuration"),
+], ids=["alias moved", "code replaced", "layer replaced", "environment changed", "memory changed"])
+def test_what_somebody_changed_by_hand_is_named_and_mended_by_a_deploy(
+    world: Path, tamper: Callable[[], None], named: str
+) -> None:
+    tamper()
+    result = slip("verify", "images")
+    assert getattr(result.exception, "exit_code", None) == 1
+    wrong = [line.split()[1] for line in result.stdout.splitlines() if "WRONG" in line]
+    assert named in wrong
+    assert any(line.startswith(named) for line in answer(slip("status", "images", "--json"))[0]["drift"])
+    answer(slip("deploy", "images", "--json"))
+    assert all(finding["right"] for finding in answer(slip("verify", "images", "--json")))
+
+
+def test_the_previous_release_comes_back_without_the_registry_and_again_forward(world: Path) -> None:
+    database, aside = world / "mlflow.db", world / "aside.db"
+    database.rename(aside)
+    try:
+        assert served()[0] == 2
+        back = answer(slip("rollback", "images", "--json"))
+        assert (back["version"], served()[0]) == (1, 1)
+        assert all(finding["right"] for finding in answer(slip("verify", "images", "--json")))
+    finally:
+        database.unlink(missing_ok=True)
+        aside.rename(database)
+    assert answer(slip("status", "images", "--json"))[0]["drift"][0].startswith("Production is")
+    answer(slip("deploy", "images", "--json"))
+    assert served()[0] == 2
+
+
+def test_a_release_that_never_served_cannot_come_back(world: Path) -> None:
+    result = slip("rollback", "images", "--to", "7")
+    assert "earlier releases: images/1" in str(result.exception)
+
+
+class Killed(BaseException):
+    """What kill -9 does to a deployer, as far as AWS can see: it stops between two calls."""
+
+
+class MortalAws(Aws):
+    """Counts the calls that change anything, and dies before one of them."""
+
+    CHANGING = frozenset({"create_bytes", "create_object", "publish_layer", "create_function", "update_code",
+                          "update_configuration", "publish_version", "create_alias", "move_alias"})
+
+    def __init__(self, dies_before: int = -1) -> None:
+        self.made: list[str] = []
+        self._dies_before = dies_before
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        if name not in MortalAws.CHANGING:
+            return found
+        if len(self.made) == self._dies_before:
+            raise Killed
+        self.made.append(name)
+        return found
+
+
+def test_every_call_of_ours_that_changes_aws_is_counted() -> None:
+    reading = {"account", "alias", "function", "function_zip", "invoke", "keys", "layer_zip", "layers", "object",
+               "read", "region", "role_arn", "versions"}
+    assert {name for name in vars(Aws) if not name.startswith("_")} == reading | MortalAws.CHANGING
+
+
+@pytest.fixture(scope="module")
+def bundle(network_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return build(release_of(network_files), network_files, tmp_path_factory.mktemp("killed") / "bundle")
+
+
+def deploy_once(bundle: Bundle, scratch: Path, aws: Aws, settings: Settings) -> int:
+    shutil.rmtree(scratch / "function", ignore_errors=True)
+    _, plan = plan_bundle(bundle, scratch, aws, settings)
+    execution.execute(plan, aws, read_golden(bundle.folder / "golden.npz"), lambda step, seconds: None)
+    return len(plan.steps)
+
+
+def test_a_deploy_killed_before_any_of_its_calls_is_finished_by_the_next_one(
+    world: Path, bundle: Bundle, tmp_path: Path
+) -> None:
+    calls = 1
+    while calls:
+        number = calls - 1
+        bucket, whole = f"killed-{number}", MortalAws()
+        by_hand("s3", "create_bucket", Bucket=bucket)
+        settings = Settings(prefix=f"killed{number}", bucket=bucket)
+        with pytest.raises(Killed):
+            deploy_once(bundle, tmp_path, MortalAws(number), settings)
+        deploy_once(bundle, tmp_path, whole, settings)
+        assert deploy_once(bundle, tmp_path, Aws(), settings) == 0
+        name = names.function_name(settings, "images")
+        assert [v.version for v in whole.versions(name)] == ["1"], "nothing was published twice"
+        assert [e.kind for e in read_journal(whole, bucket, "images")][-2:] == [Kind.BEGAN, Kind.DONE]
+        service = proof.in_service(whole, name, read_journal(whole, bucket, "images"))
+        assert all(finding.right for finding in proof.prove(whole, service, bucket))
+        calls = calls + 1 if len(whole.made) > 2 else 0  # the last call left was the note that it is done
+    assert number >= 10, "the plan has at least eleven calls that change something"
+
+
+SHIPPED = Shipped(model="m", version=1, digest="d", bundle="b", code="c", layer="l", layer_sha256="s", runtime="r",
+                  architecture="x86_64", handler="h", memory=128, timeout=3, role="r")
+NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
+
+
+def entry(seq: int, kind: Kind, version: int = 1, minutes: int = 0) -> Entry:
+    return Entry(seq=seq, kind=kind, at=NOW - timedelta(minutes=minutes), who="ci", host="runner", process=1,
+                 shipped=SHIPPED.model_copy(update={"version": version, "digest": str(version)}))
+
+
+def test_a_second_deployer_is_told_who_is_deploying_until_the_lease_is_over() -> None:
+    held = [entry(1, Kind.BEGAN, minutes=1)]
+    with pytest.raises(Refused, match="ci on runner is deploying m/1 since 11:59:00 UTC"):
+        journal.require_free(held, NOW, lambda e: True)
+    journal.require_free(held, NOW, lambda e: False)
+    journal.require_free([entry(1, Kind.BEGAN, minutes=16)], NOW, lambda e: True)
+    journal.require_free([*held, entry(2, Kind.FAILED)], NOW, lambda e: True)
+
+
+def test_a_second_deployer_that_began_at_the_same_moment_ends_before_it_changes_anything(world: Path) -> None:
+    entries = read_journal(Aws(), BUCKET, "images")
+    with pytest.raises(AwsConflict):
+        Aws().create_bytes(BUCKET, f"deployments/images/lambda/{len(entries):06}.json", b"{}")
+
+
+def test_what_is_no_journal_entry_is_named() -> None:
+    with pytest.raises(AwsFailed, match=r"000001.json is no entry"):
+        journal.parse(b'{"seq": 1}', "000001.json")
+
+
+def test_the_way_back_skips_redeployments_of_the_same_release() -> None:
+    done = [entry(1, Kind.DONE, 1), entry(2, Kind.DONE, 2), entry(3, Kind.FAILED, 3), entry(4, Kind.DONE, 2)]
+    assert journal.way_back(done).shipped.version == 1
+    with pytest.raises(Refused, match="earlier releases: none"):
+        journal.way_back(done[:1])
+    with pytest.raises(Refused, match="nothing was deployed yet"):
+        journal.way_back([])
