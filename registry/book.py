@@ -70,10 +70,8 @@ class Book:
         now = standing(tables.of_version(self.session, found.model, found.number))
         return now if now.created == found.created else Standing()
 
-    def champion(self, found: Found | None) -> Champion | None:
-        """The version in Production, with the digest it was checked on."""
-        if found is None:
-            return None
+    def champion(self, found: Found) -> Champion:
+        """A version in Production, with the digest it was checked on."""
         evidence = self.standing(found).evidence
         return Champion(found.number, evidence.digest if evidence else None)
 

@@ -7,25 +7,28 @@ It sits under the REST API, the registry UI and the Python client alike, so none
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
+import sqlalchemy as sa
 from mlflow.entities.model_registry import ModelVersion as MlflowVersion
 from mlflow.entities.model_registry import ModelVersionTag, RegisteredModel, RegisteredModelTag
 from mlflow.entities.model_registry.model_version_stages import STAGE_DELETED_INTERNAL, get_canonical_stage
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, PERMISSION_DENIED
 from mlflow.store.artifact.utils.models import _parse_model_uri
-from mlflow.store.model_registry.dbmodels.models import SqlModelVersion
+from mlflow.store.model_registry.dbmodels.models import SqlModelVersion, SqlRegisteredModel, SqlRegisteredModelAlias
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
+from mlflow.utils.time import get_current_time_millis
 from sqlalchemy.orm import Session
 
 from registry import shown, tables
 from registry.book import TAKERS, Book, Found
 from registry.errors import LedgerBroken, PolicyInvalid, PromotionRefused
+from registry.gates import Champion
 from registry.identity import current_actor
 from registry.ledger import Entry, first_bad
 from registry.one_session import OneSession
@@ -98,54 +101,73 @@ class GovernedStore(SqlAlchemyStore):
             super().delete_registered_model_alias(name, alias)
             return
         with self._book() as book:
-            holder = self._holder(book, name, alias)
-            if holder:
-                self._move(book, holder, Stage.ARCHIVED, "alias")
+            number = self._aliases(book.session, name).get(alias)
+            if number is not None:
+                self._move(book, self._found(book, name, number), Stage.ARCHIVED, "alias")
 
     def _move(self, book: Book, found: Found, target: Stage, via: str, glass: str | None = None) -> MlflowVersion:
-        if found.version.stage is not target or self._aliases(book.session, found) != {target.alias} - {None}:
+        aliases = self._aliases(book.session, found.model)
+        own = {alias for alias, number in aliases.items() if number == found.number and Stage.of_alias(alias)}
+        if found.version.stage is not target or own != {target.alias} - {None}:
             case = Case(
                 model=found.model, version=found.number, current=found.version.stage, target=target, mover=book.actor,
-                standing=book.standing(found), champion=self._champion(book, found.model), glass=glass,
+                standing=book.standing(found), champion=self._champion(book, found.model, aliases), glass=glass,
             )  # fmt: skip
             decision = decide(case, book.rules(found.model, target), book.now)
             if not decision:
                 raise PromotionRefused(str(decision))
-            book.move(case, decision, self._standing_in(book.session, found.model, target, but=found.number), via)
-            self._carry_out(book.session, found, target)
-            if target is Stage.PRODUCTION:
-                book.freeze(found)
-        return cast(MlflowVersion, self.get_model_version(found.model, found.number))
+            displaced = self._standing_in(book.session, found.model, target, but=found.number)
+            book.move(case, decision, displaced, via)
+            aliases = self._carry_out(book, found, target, displaced, aliases)
+        row = self._get_sql_model_version(book.session, found.model, found.number)
+        made: MlflowVersion = row.to_mlflow_entity()
+        made.aliases = [alias for alias, number in aliases.items() if number == found.number]
+        return made
 
-    def _carry_out(self, session: Session, found: Found, target: Stage) -> None:
-        name, number, active = found.model, found.number, target.alias is not None
-        super().transition_model_version_stage(name, number, target.value, archive_existing_versions=active)
-        for alias in self._aliases(session, found) - {target.alias}:
-            super().delete_registered_model_alias(name, alias)
+    def _carry_out(
+        self, book: Book, found: Found, target: Stage, displaced: tuple[int, ...], aliases: dict[str, int]
+    ) -> dict[str, int]:
+        """Write what was decided: stages, times and aliases, as MLflow's own calls would, in as few statements."""
+        session, name, now = book.session, found.model, get_current_time_millis()
+        versions = self._get_query(session, SqlModelVersion).filter(SqlModelVersion.name == name)
+        for numbers, stage in ((displaced, Stage.ARCHIVED), ((found.number,), target)):
+            if numbers:
+                changed = {"current_stage": stage.value, "last_updated_time": now}
+                versions.filter(SqlModelVersion.version.in_(numbers)).update(changed, synchronize_session="fetch")
+        models = self._get_query(session, SqlRegisteredModel).filter(SqlRegisteredModel.name == name)
+        models.update({"last_updated_time": now}, synchronize_session=False)
+        stale = {a for a, n in aliases.items() if a == target.alias or (n == found.number and Stage.of_alias(a))}
+        if stale:
+            rows = self._get_query(session, SqlRegisteredModelAlias).filter(SqlRegisteredModelAlias.name == name)
+            rows.filter(SqlRegisteredModelAlias.alias.in_(stale)).delete(synchronize_session=False)
+        kept = {alias: number for alias, number in aliases.items() if alias not in stale}
         if target.alias:
-            super().set_registered_model_alias(name, target.alias, number)
-        session.flush()
-        session.expire_all()  # what was read before the aliases moved must not be answered
+            row = SqlRegisteredModelAlias(name=name, alias=target.alias, version=found.number)
+            session.add(self._with_workspace_field(row))
+            kept[target.alias] = found.number
+        if target is Stage.PRODUCTION:
+            book.freeze(found)
+        return kept
 
-    def _aliases(self, session: Session, found: Found) -> set[str]:
-        """The aliases of a version that stand for stages."""
-        rows = self._get_registered_model(session, found.model).registered_model_aliases
-        return {row.alias for row in rows if row.version == found.number and Stage.of_alias(row.alias)}
+    def _aliases(self, session: Session, name: str) -> dict[str, int]:
+        """All aliases of a model, and the versions that they point at."""
+        row = SqlRegisteredModelAlias
+        wanted: Any = sa.select(row.alias, row.version).where(row.name == name, *self._get_workspace_clauses(row))
+        return {found.alias: int(found.version) for found in session.execute(wanted)}
 
-    def _holder(self, book: Book, name: str, alias: str | None) -> Found | None:
-        row = self._get_registered_model_alias(book.session, name, alias)
-        return self._found(book, name, row.version) if row else None
-
-    def _champion(self, book: Book, name: str) -> Any:
-        return book.champion(self._holder(book, name, Stage.PRODUCTION.alias))
+    def _champion(self, book: Book, name: str, aliases: Mapping[str, int] | None = None) -> Champion | None:
+        held = self._aliases(book.session, name) if aliases is None else aliases
+        number = held.get(str(Stage.PRODUCTION.alias))
+        return None if number is None else book.champion(self._found(book, name, number))
 
     def _standing_in(self, session: Session, name: str, stage: Stage, but: int) -> tuple[int, ...]:
         if stage.alias is None:
             return ()
-        rows = self._get_query(session, SqlModelVersion).filter(
-            SqlModelVersion.name == name, SqlModelVersion.current_stage == stage.value, SqlModelVersion.version != but
+        row = SqlModelVersion
+        wanted: Any = sa.select(row.version).where(
+            row.name == name, row.current_stage == stage.value, row.version != but, *self._get_workspace_clauses(row)
         )
-        return tuple(sorted(row.version for row in rows))
+        return tuple(sorted(int(found.version) for found in session.execute(wanted)))
 
     # --- evidence and reviewers' words travel as tags
 
@@ -274,7 +296,8 @@ class GovernedStore(SqlAlchemyStore):
             LedgerBroken: when the whole would not be one chain.
         """
         with self._sessions.transaction() as session:
-            seq, _ = tables.lock(session)
+            tables.lock(session)
+            seq, _ = tables.head(session)
             present = tables.page(session, None, None, 0, seq)
             new = [entry for entry in entries if entry.seq > seq]
             bad = first_bad([*present, *new], (new[-1].seq, new[-1].hash) if new else tables.head(session))

@@ -63,14 +63,13 @@ def create_tables(engine: sa.Engine) -> None:
                 raise
 
 
-def lock(session: Session) -> tuple[int, str]:
-    """Queue behind other writers, then say where the chain ends.
+def lock(session: Session) -> None:
+    """Queue behind other writers.
 
     The update takes the write lock (SQLite's file, PostgreSQL's row) before anything is read, so that what is read
     afterwards cannot change until this transaction ends.
     """
     session.execute(sa.update(HEAD).values(seq=HEAD.c.seq))
-    return head(session)
 
 
 def head(session: Session) -> tuple[int, str]:
@@ -80,8 +79,8 @@ def head(session: Session) -> tuple[int, str]:
 
 
 def append(session: Session, draft: Draft) -> Entry:
-    """Write one entry at the end of the chain, in the caller's transaction."""
-    seq, prev = lock(session)
+    """Write one entry at the end of the chain, in the caller's transaction; the caller holds the lock."""
+    seq, prev = head(session)
     entry = chained(draft, seq + 1, prev)
     put(session, [entry])
     return entry

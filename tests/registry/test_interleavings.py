@@ -89,7 +89,7 @@ class Registry(RuleBasedStateMachine):
         self.attempt(True, self.store.create_model_version, "m", f"/files/{len(self.lives)}", who=who)
         self.lives[len(self.lives) + 1] = Life(who)
 
-    @rule(number=NUMBERS, reviewer=st.sampled_from(["ana", "bo", "cy"]), stage=STAGES)
+    @rule(number=NUMBERS, reviewer=st.sampled_from(["bo", "cy", "ana", "cy", "ci", "anonymous"]), stage=STAGES)
     def the_usual_way(self, number: int, reviewer: str, stage: str) -> None:
         """Most of what happens in life; without it a random walk would seldom leave the ground."""
         self.check("ci", number, "a", good=True, compares=True)
