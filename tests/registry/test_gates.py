@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
+from benchmarks.gates import rates
 from registry.gates import Champion, GateRules, NotWorse, binomial_tail, judge, not_worse, paired_interval
 from registry.words import Measure, Outcome, Paired
 
@@ -69,6 +70,12 @@ def test_better_is_claimed_only_beyond_noise() -> None:
     verdict = not_worse(replace(EVEN, only_candidate=40), CHAMPION, RULE)
     assert verdict.outcome is Outcome.PASSED
     assert "better" in verdict.reason
+
+
+@pytest.mark.parametrize(("rows", "disagree"), [(100, 0.2), (1000, 0.05), (5000, 0.2)])
+def test_between_equals_a_difference_is_claimed_at_most_one_time_in_twenty(rows: int, disagree: float) -> None:
+    same = rates(0.0, draws=1500, rows=rows, disagree=disagree)
+    assert max(same.values()) <= 0.06, "0.05, and the noise of 1,500 draws"
 
 
 @given(st.integers(0, 60), st.integers(0, 60))

@@ -33,6 +33,7 @@ from tests.registry.saying import evidence
 START = datetime(2026, 1, 1, tzinfo=UTC)
 PEOPLE = st.sampled_from(["ana", "bo", "cy", "ci", "anonymous"])
 NUMBERS = st.integers(1, 3)
+WORDS = ["approval", "rejection", "withdrawal"]
 MOSTLY = st.sampled_from([True, True, True, False])
 STAGES = st.sampled_from(["Production", "Staging", "Production", "None", "Archived"])
 
@@ -96,6 +97,16 @@ class Registry(RuleBasedStateMachine):
         self.say(reviewer, number, "approval")
         self.move("ana", number, stage, login=False, by_alias=False)
 
+    @rule(number=NUMBERS, days=st.sampled_from([1, 40]), second=st.sampled_from(WORDS))
+    def second_thoughts(self, number: int, days: int, second: str) -> None:
+        """Approved, then something happens, then checked again and moved."""
+        self.check("ci", number, "a", good=True, compares=True)
+        self.say("cy", number, "approval")
+        self.say("bo", number, second)
+        self.wait(days)
+        self.check("ci", number, "a", good=True, compares=True)
+        self.move("ana", number, "Production", login=False, by_alias=True)
+
     @rule(who=PEOPLE, number=NUMBERS, letter=st.sampled_from("aab"), good=MOSTLY, compares=MOSTLY)
     def check(self, who: str, number: int, letter: str, good: bool, compares: bool) -> None:
         champion = self.champion()
@@ -107,7 +118,7 @@ class Registry(RuleBasedStateMachine):
         if expected:
             self.lives[number].evidence = (shape.digest, good, self.now, paired)
 
-    @rule(who=PEOPLE, number=NUMBERS, word=st.sampled_from(["approval", "approval", "rejection", "withdrawal"]))
+    @rule(who=PEOPLE, number=NUMBERS, word=st.sampled_from(["approval", *WORDS]))
     def say(self, who: str, number: int, word: str) -> None:
         life = self.lives.get(number)
         digest = life.evidence[0] if life and life.evidence else ""
@@ -238,7 +249,7 @@ def test_any_interleaving_is_decided_as_the_oracle_says(pristine: Path, monkeypa
     monkeypatch.setenv("SLIPWAY_USER", "ana")
     monkeypatch.chdir(pristine.parent)  # no policy file: the built-in one
     Registry.pristine = pristine
-    examples = int(os.environ.get("SLIPWAY_EXAMPLES", "30"))
+    examples = int(os.environ.get("SLIPWAY_EXAMPLES", "15"))
     limits = settings(
         max_examples=examples, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
     )
