@@ -54,12 +54,7 @@ def state(revision: Revision, now: float) -> dict[str, str]:
         return {"State": "Active", "LastUpdateStatus": "Successful"}
     if revision.created:
         return {"State": "Pending", "StateReason": "The function is being created.", "StateReasonCode": "Creating"}
-    return {
-        "State": "Active",
-        "LastUpdateStatus": "InProgress",
-        "LastUpdateStatusReason": "The function is being created.",
-        "LastUpdateStatusReasonCode": "Creating",
-    }
+    return {"State": "Active", "LastUpdateStatus": "InProgress"}
 
 
 def alias(found: Alias) -> dict[str, Any]:
