@@ -25,7 +25,7 @@ def claimed_name() -> str:
 
 
 def current_actor() -> Actor:
-    """Who is behind this call: the login of the request, else the name claimed in its header, else by this process."""
+    """Who is behind this call: the login of the request, else the name claimed in its form or header."""
     from flask import g, has_request_context, request
 
     if not has_request_context():
@@ -33,7 +33,7 @@ def current_actor() -> Actor:
     login = getattr(g, "mlflow_authenticated_user", None)
     if login:
         return Actor(str(login), verified=True)
-    return Actor(_clean(request.headers.get(HEADER, "")))
+    return Actor(_clean(getattr(g, "slipway_claimed_name", "") or request.headers.get(HEADER, "")))
 
 
 def _clean(name: str) -> str:

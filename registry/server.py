@@ -19,9 +19,10 @@ from mlflow.environment_variables import _MLFLOW_SGI_NAME
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, PERMISSION_DENIED
 from mlflow.server import app as mlflow_app
-from mlflow.server.handlers import _get_model_registry_store, _get_paths, catch_mlflow_exception
+from mlflow.server.handlers import _add_static_prefix, _get_model_registry_store, _get_paths, catch_mlflow_exception
 
 from registry.freeze import written_to
+from registry.pages import pages
 from registry.store import SCHEME, GovernedStore
 
 
@@ -40,11 +41,11 @@ def create_app_auth(app: Flask = mlflow_app) -> object:
     from mlflow.server import auth
 
     made = auth.create_app(app)
-    ours, theirs = _add_to(app), auth._find_validator
+    ours, theirs, page = _add_to(app), auth._find_validator, _add_static_prefix("/slipway/approvals")
 
     def find_validator(req: Any) -> Callable[[], bool] | None:
         # basic-auth asks for a validator by path; whoever is logged in may read what the ledger says.
-        return auth._allow_authenticated if req.path in ours else theirs(req)
+        return auth._allow_authenticated if req.path in ours or req.path.startswith(page) else theirs(req)
 
     auth._find_validator = find_validator  # it offers no door for routes that it does not know
     return made if made is app else _frozen(made)
@@ -56,6 +57,7 @@ def _add_to(app: Flask) -> frozenset[str]:
     for path in paths:
         app.add_url_rule(path, f"slipway_ledger {path}", read_ledger, methods=["GET"])
     app.before_request(_refuse_frozen)
+    app.register_blueprint(pages(governed_store))
     return paths
 
 

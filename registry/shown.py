@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from urllib.parse import quote
 
 from registry.standing import Standing
 from registry.words import Actor, Evidence, Outcome
@@ -14,6 +15,8 @@ REJECTION_TAG = "slipway.rejection"
 WITHDRAWAL_TAG = "slipway.withdrawal"
 GLASS_TAG = "slipway.break_glass"
 _LONGEST = 1000
+_LONGEST_DESCRIPTION = 5000  # MLflow's column, model_versions.description
+_MARK = "[//]: # (below: kept by slipway)"  # Markdown that renders as nothing
 
 
 def is_protected(key: str) -> bool:
@@ -32,6 +35,32 @@ def tags(now: Standing) -> dict[str, str | None]:
         APPROVAL_TAG: "; ".join(approvals)[:_LONGEST] or None,
         REJECTION_TAG: "; ".join(rejections)[:_LONGEST] or None,
     }
+
+
+def description(written: str | None, now: Standing, subject: str) -> str | None:
+    """What people wrote about a version, and under it what the registry knows, in Markdown; None: nothing at all.
+
+    The registry UI renders it, so that a reviewer who knows only that sees what to decide, and where.
+    """
+    own = own_words(written)
+    block = _block(now, subject) if now.evidence else ""
+    whole = f"{own}\n\n{block}" if own and block else own or block
+    return (whole if len(whole) <= _LONGEST_DESCRIPTION else own) or None
+
+
+def own_words(written: str | None) -> str:
+    """What people wrote, without our part."""
+    return (written or "").split(_MARK, 1)[0].rstrip()
+
+
+def _block(now: Standing, subject: str) -> str:
+    verdicts = now.evidence.verdicts if now.evidence else ()
+    rows = [f"| {v.gate} | {v.outcome.value} | {v.reason.replace('|', '/')} |" for v in verdicts]
+    said = [f"- approved by {_said(a.approver, a.at, a.comment)}" for a in now.approvals]
+    said += [f"- **rejected** by {_said(r.by, r.at, r.comment)}" for r in now.rejections]
+    model, _, number = subject.rpartition("/")
+    link = f"[Approve or reject {subject}](slipway/approvals/{quote(model)}/{number})"
+    return "\n".join([_MARK, "", "| gate | verdict | numbers |", "|---|---|---|", *rows, "", *said, "", link])
 
 
 def _evidence(evidence: Evidence) -> str:

@@ -29,12 +29,13 @@ from registry import shown, tables
 from registry.book import TAKERS, Book, Found
 from registry.errors import LedgerBroken, PolicyInvalid, PromotionRefused
 from registry.gates import Champion
-from registry.identity import current_actor
+from registry.identity import NOBODY, current_actor
 from registry.ledger import Entry, first_bad
 from registry.one_session import OneSession
 from registry.promotion import Case, decide, judged
+from registry.views import Shown
 from registry.wire import EntryShape, GlassShape, LedgerPage, read
-from registry.words import ModelVersion, Stage
+from registry.words import Actor, ModelVersion, Stage
 
 SCHEME = "slipway:"
 PAGE = 1000
@@ -215,6 +216,8 @@ class GovernedStore(SqlAlchemyStore):
                 super().delete_model_version_tag(found.model, found.number, key)
             else:
                 super().set_model_version_tag(found.model, found.number, ModelVersionTag(key, value))
+        row = self._get_sql_model_version(book.session, found.model, found.number)
+        row.description = shown.description(row.description, now, str(found))
 
     # --- coming and going
 
@@ -276,7 +279,9 @@ class GovernedStore(SqlAlchemyStore):
             found = self._found(book, name, version)
             if book.standing(found).protected:
                 raise PromotionRefused(f"{found} is approved, its description stays as it was read")
-            return cast(MlflowVersion, super().update_model_version(name, version, description))
+            super().update_model_version(name, version, shown.own_words(description))
+            self._show(book, found)
+            return cast(MlflowVersion, self.get_model_version(name, version))
 
     def _versions(self, book: Book, name: str) -> list[Found]:
         query = self._get_query(book.session, SqlModelVersion).filter(
@@ -286,6 +291,44 @@ class GovernedStore(SqlAlchemyStore):
 
     def _found(self, book: Book, name: str, version: int | str) -> Found:
         return _found(self._get_sql_model_version(book.session, name, int(version)))
+
+    # --- what a reviewer looks at
+
+    def shown(self, name: str, version: int) -> tuple[Shown, Shown | None]:
+        """One version, and the champion beside it, as whoever asks would find them."""
+        with self._reading() as book:
+            number = self._aliases(book.session, name).get(str(Stage.PRODUCTION.alias))
+            champion = self._found(book, name, number) if number is not None else None
+            found = self._found(book, name, version)
+            return self._view(book, found, champion), self._view(book, champion, champion) if champion else None
+
+    def waiting(self, limit: int = 50) -> list[Shown]:
+        """The versions checked last that are neither in Production nor archived."""
+        with self._reading() as book:
+            rows: list[Shown] = []
+            for name, version in tables.checked_last(book.session, 10 * limit):
+                row = self._get_query(book.session, SqlModelVersion).filter(
+                    SqlModelVersion.name == name, SqlModelVersion.version == version,
+                    SqlModelVersion.current_stage.in_([Stage.NONE.value, Stage.STAGING.value]),
+                ).first()  # fmt: skip
+                if row is not None and len(rows) < limit:
+                    number = self._aliases(book.session, name).get(str(Stage.PRODUCTION.alias))
+                    champion = self._found(book, name, number) if number is not None else None
+                    rows.append(self._view(book, _found(row), champion))
+            return rows
+
+    @contextmanager
+    def _reading(self) -> Iterator[Book]:
+        with self.ManagedSessionMaker() as session:
+            yield Book(session, current_actor(), self._clock())
+
+    def _view(self, book: Book, found: Found, champion: Found | None) -> Shown:
+        case = Case(
+            model=found.model, version=found.number, current=found.version.stage, target=Stage.PRODUCTION,
+            mover=Actor(NOBODY), standing=book.standing(found), champion=book.champion(champion) if champion else None,
+        )  # fmt: skip
+        decision = decide(case, book.rules(found.model), book.now)
+        return Shown(found, case.standing, decision.verdicts, decision)
 
     # --- the ledger
 

@@ -115,6 +115,19 @@ def page(session: Session, model: str | None, version: int | None, after: int, l
     return [_entry(row) for row in session.execute(wanted)]
 
 
+def checked_last(session: Session, limit: int) -> list[tuple[str, int]]:
+    """The versions that were checked last, newest first."""
+    newest = sa.func.max(LEDGER.c.seq)
+    wanted = (
+        sa.select(LEDGER.c.model, LEDGER.c.version)
+        .where(LEDGER.c.kind == Kind.CHECKED.value)
+        .group_by(LEDGER.c.model, LEDGER.c.version)
+        .order_by(newest.desc())
+        .limit(limit)
+    )
+    return [(row.model, int(row.version)) for row in session.execute(wanted)]
+
+
 def freeze(session: Session, path: str, model: str, version: int) -> None:
     """From now on nothing under this path may be written."""
     if session.execute(sa.select(FROZEN.c.path).where(FROZEN.c.path == path)).first() is None:

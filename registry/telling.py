@@ -16,7 +16,7 @@ GLASS = "BREAKING THE GLASS"
 
 def line(entry: Entry) -> str:
     """One entry in one line: number, time, version, who, what."""
-    return f"{entry.seq:>5}  {entry.at:%Y-%m-%d %H:%M:%S}  {entry.model}/{entry.version}  {entry.actor}  {_told(entry)}"
+    return f"{entry.seq:>5}  {entry.at:%Y-%m-%d %H:%M:%S}  {entry.model}/{entry.version}  {entry.actor}  {told(entry)}"
 
 
 def as_json(entry: Entry) -> dict[str, object]:
@@ -51,7 +51,8 @@ def stood(entries: Iterable[Entry], moment: datetime) -> tuple[list[str], list[d
     return lines, rows
 
 
-def _told(entry: Entry) -> str:
+def told(entry: Entry) -> str:
+    """What happened, without when and who."""
     return _WORDS[entry.kind](entry.body)
 
 
@@ -67,11 +68,11 @@ def _checked(text: str) -> str:
 
 
 def _word(verb: str) -> Callable[[str], str]:
-    def told(text: str) -> str:
+    def said(text: str) -> str:
         body = read(WordBody, text)
         return f"{verb} sha256 {body.digest[:12]}{f': {body.comment}' if body.comment else ''}"
 
-    return told
+    return said
 
 
 def _moved(text: str) -> str:

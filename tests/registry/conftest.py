@@ -9,6 +9,8 @@ from pathlib import Path
 import mlflow
 import pytest
 
+from registry import connect
+from tests.registry.servers import POLICY, running, running_with_logins
 from tests.registry.world import World, empty_database
 
 
@@ -16,6 +18,29 @@ from tests.registry.world import World, empty_database
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One migrated, empty database: migrating takes seconds, copying does not."""
     return empty_database(tmp_path_factory.mktemp("pristine") / "mlflow.db")
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`mlflow server --app-name slipway`: names are claimed. One for all tests, each with models of its own names."""
+    with running(tmp_path_factory.mktemp("server"), "slipway") as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def logins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`--app-name slipway-auth` with accounts for ana, bo, cy and ci, where bo and cy review and root breaks glass."""
+    with running_with_logins(tmp_path_factory.mktemp("logins"), ("ana", "bo", "cy", "ci"), POLICY) as address:
+        yield address
+
+
+@pytest.fixture
+def remote(server: str, world: World) -> World:
+    """Ana's client of the server; the world's own database is not touched."""
+    world.monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    mlflow.set_tracking_uri(server)
+    connect()
+    return world
 
 
 @pytest.fixture

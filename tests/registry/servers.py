@@ -16,6 +16,7 @@ import requests
 
 ADMIN = ("root", "root-password-of-one-test")
 PASSWORD = "password-of-one-test"
+POLICY = "roles: {reviewers: [bo, cy]}\ndefaults: {approvals: {of: [reviewers]}}\nbreak_glass: [root]\n"
 AUTH_INI = """[mlflow]
 default_permission = MANAGE
 database_uri = sqlite:///basic_auth.db

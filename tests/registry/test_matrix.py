@@ -16,11 +16,10 @@ import requests
 from registry.digest import digest_of
 from registry.wire import EvidenceShape, FileShape
 from registry.words import FileDigest
-from tests.registry.servers import ADMIN, PASSWORD, running_with_logins
+from tests.registry.servers import ADMIN, PASSWORD
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "governance.md"
 PEOPLE = {"author": "ana", "reviewer": "bo", "second reviewer": "cy", "CI": "ci", "admin": "root"}
-POLICY = "roles: {reviewers: [bo, cy]}\ndefaults: {approvals: {of: [reviewers]}}\nbreak_glass: [root]\n"
 FILES = (FileDigest("MLmodel", "1" * 64, 10),)
 EVIDENCE = EvidenceShape(
     digest=digest_of(FILES), files=tuple(FileShape(path=f.path, sha256=f.sha256, size=f.size) for f in FILES),
@@ -165,13 +164,12 @@ ACTIONS: dict[str, tuple[tuple[str, ...], Action]] = {
 
 
 @pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    with running_with_logins(tmp_path_factory.mktemp("matrix"), ("ana", "bo", "cy", "ci"), POLICY) as address:
-        opened = Registry(address, {})
-        said = {"experiment_id": "0", "start_time": 0}
-        info = opened.ask("ana", "POST", "mlflow/runs/create", json=said).json()["run"]["info"]
-        opened.run = {"run_id": info["run_id"], "artifact_uri": info["artifact_uri"]}
-        yield opened
+def registry(logins: str) -> Registry:
+    opened = Registry(logins, {})
+    said = {"experiment_id": "0", "start_time": 0}
+    info = opened.ask("ana", "POST", "mlflow/runs/create", json=said).json()["run"]["info"]
+    opened.run = {"run_id": info["run_id"], "artifact_uri": info["artifact_uri"]}
+    return opened
 
 
 def test_the_document_and_the_actions_name_the_same() -> None:

@@ -3,31 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import mlflow
 import pytest
 import requests
 
-from registry import ReleaseMissing, Stage, check, connect, mlflow_store, release
+from registry import ReleaseMissing, Stage, check, mlflow_store, release
 from registry.wire import WordShape
-from tests.registry.servers import running
 from tests.registry.world import World
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running(tmp_path_factory.mktemp("server"), "slipway") as address:
-        yield address
-
-
-@pytest.fixture
-def remote(server: str, world: World) -> World:
-    """Ana's client of the server; the world's own database is not touched."""
-    world.monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
-    mlflow.set_tracking_uri(server)
-    connect()
-    return world
 
 
 def move_in_the_ui(server: str, name: str, version: int, stage: str) -> requests.Response:
