@@ -1,4 +1,4 @@
-"""`python -m train TASK ...`: what MLproject calls.
+"""`python -m train TASK ...` and `python -m train tune TASK ...`: what MLproject calls.
 
 MLflow's local environment runs the python it finds on PATH, which need not be the one that
 `make setup` filled. So this file, which any Python 3 can read, looks whether training can run
@@ -35,12 +35,14 @@ def main() -> int:
     from registry import RegistryError
     from slipway import quiet_tensorflow
 
-    from .commands import train
+    from .commands import train, tune
     from .errors import TrainError
 
     quiet_tensorflow()
+    words = sys.argv[1:]
+    command, rest = (tune, words[1:]) if words[:1] == ["tune"] else (train, words)
     try:
-        train.main(args=sys.argv[1:], prog_name="python -m train", standalone_mode=True)
+        command.main(args=rest, prog_name="python -m train", standalone_mode=True)
     except (TrainError, RegistryError) as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code

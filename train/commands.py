@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -14,12 +14,14 @@ from .errors import BadParameter
 
 if TYPE_CHECKING:
     from .training import Request, Trained
+    from .tuning import Budget, Question, Tuned
     from .words import Metrics, Progress
 
 HEADLINES = tuple(
     f"held_out.{name}"
     for name in ("accuracy", "recall_macro", "precision_macro", "f1_macro", "auc", "rmse", "mae", "r2")
 )
+DEFAULT_MINUTES = 2.0
 OPEN_ENDED = {"ignore_unknown_options": True, "allow_extra_args": True}
 
 
@@ -56,6 +58,64 @@ def _request(context: click.Context, *, task: str, data: str, algorithm: str, se
     if not task:
         raise BadParameter(f"which task? There are: {', '.join(NAMES)}")
     return Request(task, data, algorithm, read_seed(seed), read_parameters(context.args), name)
+
+
+@click.command(context_settings=OPEN_ENDED)
+@click.argument("task", default="")
+@click.option("--data", default="", help="Path of the data; the task's own default data without it.")
+@click.option("--algorithms", default="", help="Algorithms to compare, with commas; all of the task's without it.")
+@click.option("--metric", default="", help="Figure of the validation rows to better: f1_macro, auc, rmse, ...")
+@click.option("--trials", default="", help="Stop after this many trials, over all processes.")
+@click.option("--minutes", default="", help="Stop this process after so many minutes (2 without --trials).")
+@click.option("--storage", default="", help="Journal file, or database address, that processes share.")
+@click.option("--seed", default="0", help="Seed of the split, the models and the search.")
+@click.option("--name", default="", help="Registered model to add a candidate to; the task's name without it.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@click.pass_context
+def tune(context: click.Context, /, as_json: bool, **words: str) -> None:
+    """Search algorithms and parameters of TASK; register the best, retrained, as a candidate.
+
+    Start the same command again, here or on another machine with the same --storage, and it helps.
+
+    \b
+    Example:
+      slipway tune tabular --minutes 2 --algorithms svm,boosting,linear
+    """
+    from . import tuning
+
+    question, budget = _question(words, read_parameters(context.args))
+    with _shown_trials() as told:
+        tuned = tuning.tune(question, budget, told)
+    click.echo(_tuned_as_json(tuned) if as_json else _tuned_as_text(tuned))
+
+
+def _question(words: Mapping[str, str], parameters: Mapping[str, str]) -> tuple[Question, Budget]:
+    from .tasks import NAMES
+    from .training import Request
+    from .tuning import STORAGE, Budget, Question
+
+    if not words["task"]:
+        raise BadParameter(f"which task? There are: {', '.join(NAMES)}")
+    request = Request(words["task"], words["data"], "", read_seed(words["seed"]), parameters, words["name"])
+    chosen = tuple(name.strip() for name in words["algorithms"].split(",") if name.strip())
+    trials, minutes = read_number("trials", words["trials"]), read_number("minutes", words["minutes"])
+    question = Question(request, chosen, words["metric"], words["storage"] or STORAGE)
+    return question, Budget(int(trials), minutes if minutes or trials else DEFAULT_MINUTES)
+
+
+@contextmanager
+def _shown_trials() -> Iterator[Callable[[int, float], None]]:
+    """Where a person is looking, a line on stderr with trials, best value and time."""
+    if not sys.stderr.isatty():
+        yield lambda trials, best: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        line = bar.add_task("reading the data", total=None)
+        yield lambda trials, best: bar.update(line, description=f"{trials} trials, best {best:.4f}")
 
 
 @contextmanager
@@ -101,6 +161,21 @@ def read_parameters(words: Sequence[str]) -> dict[str, str]:
     return {name: text for name, text in found.items() if text}
 
 
+def read_number(name: str, text: str) -> float:
+    """The number that `text` means, 0 for an empty text.
+
+    Raises:
+        BadParameter: it is no number, or below 0.
+    """
+    try:
+        number = float(text or 0)
+    except ValueError:
+        raise BadParameter(f"parameter {name}: {text!r} is not a number") from None
+    if not 0 <= number < float("inf"):
+        raise BadParameter(f"parameter {name}: {text} is below 0 or without end")
+    return number
+
+
 def read_seed(text: str) -> int:
     """The seed that `text` means; an empty text is 0.
 
@@ -125,3 +200,16 @@ def _as_text(made: Trained) -> str:
             lines.append(f"  {name:<24} {made.metrics[name]:.4f}   95 % interval {low:.4f} to {high:.4f}")
     lines += [f"  note: {note}" for note in made.notes]
     return "\n".join([*lines, f"Next: slipway check {made.name}/{made.version}"])
+
+
+def _tuned_as_json(tuned: Tuned) -> str:
+    facts = {"study": tuned.study, "run_id": tuned.run_id, "trials": tuned.trials, "algorithms": tuned.algorithms}
+    facts |= {"metric": tuned.metric, "value": tuned.value, "parameters": dict(tuned.parameters)}
+    return json.dumps(facts | {"winner": json.loads(_as_json(tuned.winner))})
+
+
+def _tuned_as_text(tuned: Tuned) -> str:
+    chosen = ", ".join(f"{name} {value}" for name, value in tuned.parameters.items())
+    lines = [f"{tuned.trials} trials over {', '.join(tuned.algorithms)} (run {tuned.run_id})"]
+    lines.append(f"best on validation: {tuned.metric} {tuned.value:.4f} with {chosen}")
+    return "\n".join([*lines, _as_text(tuned.winner)])

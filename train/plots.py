@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,7 +61,7 @@ def confusion_matrix(matrix: Array, labels: Sequence[str]) -> bytes:
     if len(labels) <= 25:
         for (row, column), count in np.ndenumerate(matrix):
             colour = "white" if share[row, column] > 0.5 else "black"
-            axes.text(column, row, f"{count}", ha="center", va="center", color=colour, fontsize=8)
+            axes.text(column, row, f"{count}" if count else "", ha="center", va="center", color=colour, fontsize=8)
     ticks = np.arange(len(labels))
     long_names = max(map(len, labels)) > 3
     axes.set_xticks(ticks, labels, rotation=45 if long_names else 0, ha="right" if long_names else "center")
@@ -72,7 +72,7 @@ def confusion_matrix(matrix: Array, labels: Sequence[str]) -> bytes:
 
 def precision_recall(truth: Array, probabilities: Array, labels: Sequence[str]) -> bytes:
     """Precision against recall as the threshold moves: the second of two classes, or each of several."""
-    figure = _figure(6.4, 4.4)
+    figure = _figure(8.4 if len(labels) > 4 else 6.4, 4.4)
     axes = figure.add_subplot()
     shown = [1] if len(labels) == 2 else list(np.argsort(-np.bincount(truth, minlength=len(labels)))[:MOST_CURVES])
     for index in sorted(shown):
@@ -84,7 +84,8 @@ def precision_recall(truth: Array, probabilities: Array, labels: Sequence[str]) 
             axes.plot(found / found[-1], found / steps, label=f"{labels[index]} (average precision {area:.3f})")
             axes.axhline(found[-1] / len(hit), color="0.8", linestyle=":", linewidth=0.8)
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.02), title="held out")
-    axes.legend(frameon=False, fontsize=8, loc="lower left")
+    beside = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)} if len(shown) > 4 else {"loc": "lower left"}
+    axes.legend(frameon=False, fontsize=8, **beside)
     return _png(figure)
 
 
@@ -100,11 +101,11 @@ def calibration(truth: Array, probabilities: Array) -> bytes:
     sure = np.bincount(place, weights=confidence, minlength=CALIBRATION_BARS)[filled] / counts[filled]
     true = np.bincount(place, weights=right, minlength=CALIBRATION_BARS)[filled] / counts[filled]
     upper.plot([0, 1], [0, 1], color="0.7", linestyle=":", label="calibrated")
-    upper.plot(sure, true, marker="o", color=TRAIN, label="model")
+    upper.scatter(sure, true, s=12 + 160 * counts[filled] / counts.max(), color=TRAIN, label="model (size: rows)")
     upper.set(ylabel="share right", xlim=(0, 1), ylim=(0, 1.03), title="held out")
     upper.legend(frameon=False, loc="upper left")
     lower.bar(edges[:-1], counts, width=edges[1], align="edge", color=TRAIN, edgecolor="white")
-    lower.set(xlabel="probability of the named class", ylabel="rows")
+    lower.set(xlabel="probability of the named class", ylabel="rows", yscale="log")
     return _png(figure)
 
 
@@ -119,4 +120,34 @@ def residuals(truth: Array, said: Array) -> bytes:
     left.set(xlabel="true", ylabel="answered", title="held out")
     right.hist(said - truth, bins=50, color=TRAIN)
     right.set(xlabel="answered - true", ylabel="rows")
+    return _png(figure)
+
+
+def search_history(points: Sequence[tuple[int, float, str]], metric: str, *, rising: bool) -> bytes:
+    """Each trial's value by its number, coloured by algorithm, with the best so far."""
+    figure = _figure(7.4, 4)
+    axes = figure.add_subplot()
+    for name in sorted({name for _, _, name in points}):
+        own = np.array([(number, value) for number, value, other in points if other == name])
+        axes.scatter(own[:, 0], own[:, 1], s=18, label=name)
+    values = np.array([value for _, value, _ in points])
+    so_far = np.maximum.accumulate(values) if rising else np.minimum.accumulate(values)
+    axes.step([number for number, _, _ in points], so_far, where="post", color="0.5", label="best so far")
+    axes.set(xlabel="trial", ylabel=f"validation {metric}")
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    return _png(figure)
+
+
+def search_parameters(drawn: Mapping[str, Sequence[tuple[float, float]]], metric: str) -> bytes:
+    """Value against each number that was varied."""
+    columns = min(3, len(drawn))
+    rows = -(-len(drawn) // columns)
+    figure = _figure(3.6 * columns, 2.8 * rows)
+    for place, (name, pairs) in enumerate(drawn.items(), start=1):
+        axes = figure.add_subplot(rows, columns, place)
+        numbers, values = np.array(pairs, dtype=np.float64).T
+        axes.scatter(numbers, values, s=12, color=TRAIN)
+        if numbers.min() > 0 and numbers.max() > 8 * numbers.min():
+            axes.set_xscale("log")
+        axes.set(xlabel=name, ylabel=metric)
     return _png(figure)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import re
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -53,12 +54,16 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @contextmanager
-def recording(run_name: str, *, run_id: str = "") -> Iterator[Recorder]:
-    """An MLflow run around the block: the one MLflow started for us, `run_id` continued, or a new one."""
+def recording(run_name: str, *, run_id: str = "", parent: str = "") -> Iterator[Recorder]:
+    """An MLflow run around the block: the one MLflow started for us, `run_id` continued, or a new one.
+
+    With `parent` it is shown under that run.
+    """
     connect()
     for name in TALKERS:
         logging.getLogger(name).setLevel(logging.ERROR)
-    with mlflow.start_run(run_id=run_id or None, run_name=None if run_id else run_name) as run:
+    above = {"mlflow.parentRunId": parent} if parent else None
+    with mlflow.start_run(run_id=run_id or None, run_name=None if run_id else run_name, tags=above) as run:
         recorder = Recorder(run.info.run_id, dict(run.data.params))
         mlflow.set_tags(_git_state())
         try:
@@ -134,8 +139,7 @@ class Recorder:
 
     def data(self, dataset: Dataset, split: Split) -> None:
         """Write the source and the digest of each split, as MLflow datasets and as tags."""
-        path = Path(dataset.source)
-        source: Any = str(path) if path.exists() else CodeDatasetSource(tags={"generator": dataset.source})
+        source = CodeDatasetSource(tags={"path" if Path(dataset.source).exists() else "generator": dataset.source})
         parts = {"train": split.train, "validation": split.validation, "held_out": split.held_out}
         for context, examples in parts.items():
             digest = examples.digest()
@@ -188,6 +192,58 @@ class Recorder:
         return int(register_candidate(name, run_id=self.run_id, source=source).number)
 
 
+@dataclass(frozen=True, slots=True)
+class Search:
+    """The run of a search; its trials are runs under it, written whole when each ends."""
+
+    run_id: str
+    experiment_id: str
+
+    def trial(
+        self, number: int, params: Mapping[str, Scalar], epochs: Sequence[Metrics], figures: Mapping[str, float]
+    ) -> None:
+        """Write one trial as a run under the search's."""
+        client, now = MlflowClient(), int(time.time() * 1000)
+        tags = {"mlflow.parentRunId": self.run_id}
+        run_id = client.create_run(self.experiment_id, tags=tags, run_name=f"trial-{number}").info.run_id
+        steps = [(name, value, step) for step, row in enumerate(epochs, start=1) for name, value in row.items()]
+        steps += [(name, value, 0) for name, value in figures.items()]
+        metrics = [Metric(name, value, now, step) for name, value, step in steps if math.isfinite(value)]
+        client.log_batch(run_id, params=[Param(name, str(value)) for name, value in params.items()])
+        for start in range(0, len(metrics), METRICS_PER_BATCH):
+            client.log_batch(run_id, metrics=metrics[start : start + METRICS_PER_BATCH])
+        client.set_terminated(run_id)
+
+    def write(self, facts: Mapping[str, Scalar], pictures: Mapping[str, bytes]) -> None:
+        """Write what the search came to; processes that share it write the same names, the last one stays."""
+        client = MlflowClient()
+        for name, value in facts.items():
+            if isinstance(value, float):
+                client.log_metric(self.run_id, name, value)
+            else:
+                client.set_tag(self.run_id, name, str(value))
+        Recorder(self.run_id).pictures(pictures)
+
+    def close(self) -> None:
+        """Mark the search's run as finished."""
+        MlflowClient().set_terminated(self.run_id)
+
+
+def search_run(run_id: str, name: str) -> Search:
+    """The run of a search: `run_id` if the search has one, else the one MLflow started for us, else a new one."""
+    connect()
+    started = os.environ.pop("MLFLOW_RUN_ID", "")
+    wanted = run_id or started
+    client = MlflowClient()
+    if wanted:
+        run = client.get_run(wanted)
+        client.update_run(wanted, status="RUNNING")
+    else:
+        with mlflow.start_run(run_name=name) as run:
+            mlflow.set_tags(_git_state())
+    return Search(run.info.run_id, run.info.experiment_id)
+
+
 def request_of(run_id: str) -> str:
     """The request that a run was started with, as JSON.
 
@@ -236,8 +292,8 @@ def _signature(engine: Engine, inputs: Mapping[str, Array], answers: Array, outp
 
 
 def _tensor(name: str, values: Array) -> TensorSpec:
-    dtype = np.dtype(str) if values.dtype.kind in "OU" else values.dtype
-    return TensorSpec(dtype, (-1, *values.shape[1:]), name)
+    # Text is said to be "object": MLflow 3.17.2 would pass NumPy's own unicode arrays on to Keras, which refuses them.
+    return TensorSpec(values.dtype, (-1, *values.shape[1:]), name)
 
 
 def _column_type(values: Array) -> DataType:
@@ -246,7 +302,7 @@ def _column_type(values: Array) -> DataType:
 
 def _example(engine: Engine, inputs: Mapping[str, Array]) -> Any:
     if engine is Engine.KERAS:
-        return _plain(inputs)
+        return dict(inputs)
     import pandas as pd
 
     return pd.DataFrame(dict(inputs))

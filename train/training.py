@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 CHECKPOINTS = Path(".slipway") / "checkpoints"
 # Classes are weighted by themselves when the rarest has less than this share of an equal part.
 RARE = 0.4
+NO_FACTS: Mapping[str, Scalar] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,18 +155,26 @@ def class_weights(dataset: Dataset, parts: Split, balance: str) -> tuple[float, 
     return tuple(float(even / count) for count in counts)
 
 
-def train(request: Request, listeners: Iterable[Progress] = (), *, resume: str = "") -> Trained:
+def train(
+    request: Request,
+    listeners: Iterable[Progress] = (),
+    *,
+    resume: str = "",
+    parent: str = "",
+    facts: Mapping[str, Scalar] = NO_FACTS,
+) -> Trained:
     """Load, split, fit, judge on held-out rows, write everything to MLflow, register a candidate.
 
     Nothing is written before the request and the data are found good. `resume` is the id of a run whose
-    training was cut off: the same run goes on from its last checkpoint.
+    training was cut off: the same run goes on from its last checkpoint. `parent` is the run of the search
+    that chose the parameters, and `facts` what is to be logged about it.
     """
     made = plan(request)
 
     from .tracking import recording  # MLflow takes seconds to import: not before the input is known to be good
 
-    with recording(f"{made.task.name}-{made.algorithm}", run_id=resume) as recorder:
-        recorder.parameters(made.parameters)
+    with recording(f"{made.task.name}-{made.algorithm}", run_id=resume, parent=parent) as recorder:
+        recorder.parameters({**made.parameters, **facts})
         recorder.tags({"slipway.request": request.as_json()})
         recorder.data(made.dataset, made.parts)
         checkpoint = CHECKPOINTS / recorder.run_id / "state.npz"

@@ -1,4 +1,4 @@
-"""One real training per session, on SQLite in a temporary folder; tests read what it left."""
+"""Real trainings, one per kind of model and session, on SQLite in a temporary folder; tests read what they left."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts
 from mlflow.entities import Run
 
 from train import Request, Trained, train
+
+URIS = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_RUN_ID")
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,6 @@ class Tracked:
     """A finished training and how to read it back."""
 
     trained: Trained
-    folder: Path
     uri: str
 
     @property
@@ -32,14 +34,21 @@ class Tracked:
         """The run as MLflow has it."""
         return self.client.get_run(self.trained.run_id)
 
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The run's metrics, each at its last step."""
+        return dict(self.run.data.metrics)
+
     def artifact(self, path: str) -> Path:
         """A run's artifact, downloaded."""
         return Path(self.client.download_artifacts(self.trained.run_id, path))
 
+    def pictures(self) -> set[str]:
+        """The names of the run's pictures."""
+        return {Path(item.path).stem for item in self.client.list_artifacts(self.trained.run_id, "plots")}
+
     def model_files(self) -> Path:
         """The folder that the logged model's files lie in."""
-        from mlflow.artifacts import download_artifacts
-
         return Path(download_artifacts(self.trained.source, tracking_uri=self.uri))
 
 
@@ -47,21 +56,53 @@ class Tracked:
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A working folder with its own SQLite store, for the whole session of training tests."""
     folder = tmp_path_factory.mktemp("training")
-    saved, before = {name: os.environ.get(name) for name in URIS}, Path.cwd()
-    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
-    os.environ.pop("MLFLOW_REGISTRY_URI", None)
-    os.chdir(folder)
-    yield folder
-    os.chdir(before)
-    for name, value in saved.items():
-        os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+    with pytest.MonkeyPatch.context() as patch:
+        for name in URIS:
+            patch.delenv(name, raising=False)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        patch.chdir(folder)
+        yield folder
 
 
-URIS = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
+@pytest.fixture(autouse=True)
+def in_workspace(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test here works in that folder with that store, whatever other tests have set."""
+    for name in URIS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workspace}/mlflow.db")
+    monkeypatch.chdir(workspace)
+
+
+def trained(task: str, algorithm: str = "", data: str = "", **parameters: str) -> Tracked:
+    """Train for real in the workspace."""
+    return Tracked(train(Request(task, data, algorithm, parameters=parameters)), os.environ["MLFLOW_TRACKING_URI"])
 
 
 @pytest.fixture(scope="session")
 def images(workspace: Path) -> Tracked:
     """The digits, trained for a few epochs: enough to be right far more often than by chance."""
-    trained = train(Request("images", parameters={"epochs": "4", "filters": "8"}))
-    return Tracked(trained, workspace, os.environ["MLFLOW_TRACKING_URI"])
+    return trained("images", epochs="4", filters="8")
+
+
+@pytest.fixture(scope="session")
+def text(workspace: Path) -> Tracked:
+    """The generated reviews, read by a GRU."""
+    return trained("text", epochs="4")
+
+
+@pytest.fixture(scope="session")
+def ratings(workspace: Path) -> Tracked:
+    """The generated ratings."""
+    return trained("ratings")
+
+
+@pytest.fixture(scope="session")
+def dnn(workspace: Path) -> Tracked:
+    """The tumours, by a dense network."""
+    return trained("tabular", epochs="20")
+
+
+@pytest.fixture(scope="session")
+def svm(workspace: Path) -> Tracked:
+    """The tumours, by a support vector machine."""
+    return trained("tabular", "svm")
