@@ -30,25 +30,27 @@ def _change_python() -> None:
     os.execv(python, [str(python), "-m", "train", *sys.argv[1:]])  # noqa: S606  our own python, no shell
 
 
-def main() -> int:
-    """Run the command; an error of ours becomes one line on stderr and its exit code."""
+def run(words: list[str]) -> int:
+    """Run the command that `words` are; an error of ours becomes one line on stderr and its exit code."""
+    from click import ClickException
+
     from registry import RegistryError
-    from slipway import quiet_tensorflow
 
     from .commands import train, tune
     from .errors import TrainError
 
-    quiet_tensorflow()
-    words = sys.argv[1:]
     command, rest = (tune, words[1:]) if words[:1] == ["tune"] else (train, words)
     try:
-        command.main(args=rest, prog_name="python -m train", standalone_mode=True)
+        command.main(args=rest, prog_name="python -m train", standalone_mode=False)
     except (TrainError, RegistryError) as error:
         sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    except ClickException as error:
+        error.show()
         return error.exit_code
     return 0
 
 
 if __name__ == "__main__":
     _change_python()
-    sys.exit(main())
+    sys.exit(run(sys.argv[1:]))
