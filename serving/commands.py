@@ -100,6 +100,7 @@ def rollback(model: str, version: int | None, dry_run: bool, config: Path | None
         return
     click.echo(f"{model}/{shipped.version} is in service again, Lambda version {target.published}")
     click.echo(f"digest {shipped.digest}")
+    _say(f"Next: promote another version of {model}, or the next deploy brings back what stands in Production")
 
 
 @click.command(epilog="Example: slipway verify images")

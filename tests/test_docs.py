@@ -41,7 +41,8 @@ def test_the_readmes_commands_run_in_its_order(tmp_path: Path) -> None:
                               capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     for said in ("images/1 registered as a candidate", "every gate passed", "exit code 1", "@champion points at it",
-                 "is in service as slipway-images:production", '"labels": ["0"]'):
+                 "is in service as slipway-images:production", '"labels": ["0"]', "drift     none",
+                 "right  answers name"):
         assert said in done.stdout, said
     assert "no approval (author root does not count)" in done.stderr
 
