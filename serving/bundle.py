@@ -16,10 +16,9 @@ from .convert.words import Arrays, Converted
 from .errors import BundleInvalid, ParityFailed, Unconvertible
 from .golden import Asked, requests_of, write_golden
 from .runtime import manifest as manifests
-from .runtime.core import GOLDEN, MODEL, TEXTS, Predictor
+from .runtime.core import GOLDEN, MODEL, TEXTS, Predictor, reader_of
 from .runtime.errors import BundleBroken
 from .runtime.manifest import FileEntry, Manifest, Parity, Tensor
-from .runtime.text import Reader
 
 if TYPE_CHECKING:
     from registry import Release
@@ -118,8 +117,8 @@ def _said(converted: Converted, inputs: Arrays) -> Arrays:
     options.intra_op_num_threads = 1
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = ort.InferenceSession(converted.model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    ready = {name: Reader(converted.texts[name]).read(rows.tolist())[0] if name in converted.texts else rows
-             for name, rows in inputs.items()}
+    readers = {name: reader_of(text.to_dict()) for name, text in converted.texts.items()}
+    ready = {name: readers[name].read(rows.tolist())[0] if name in readers else rows for name, rows in inputs.items()}
     return dict(zip(converted.outputs, session.run(list(converted.outputs), ready), strict=True))
 
 

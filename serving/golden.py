@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,8 +60,10 @@ def requests_of(files: Path, described: dict[str, Any]) -> Asked:
         raise Unconvertible("the model was logged without a signature, so nothing says what a request holds; "
                             "Next: log it with signature=infer_signature(...)")
     try:
-        return Asked(codec.decode(codec.parse_json((files / EXAMPLE).read_bytes()), tensors), {})
-    except RuntimeFault as error:
+        # MLflow writes NaN, which is no JSON, where a value is missing.
+        example = json.loads((files / EXAMPLE).read_bytes(), parse_constant=lambda _: None)
+        return Asked(codec.decode(example, tensors), {})
+    except (RuntimeFault, ValueError) as error:
         raise Unconvertible(f"{EXAMPLE} does not fit the model's signature: {error}") from None
 
 

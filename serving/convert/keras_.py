@@ -78,7 +78,14 @@ def _column(tensor: Any, model: Any) -> Column:
     from keras import backend
 
     dtype = backend.standardize_dtype(tensor.dtype)
-    return Column(tensor.name, dtype, (None, *tensor.shape[1:]), _known(tensor, model))
+    return Column(tensor.name, dtype, (None, *tensor.shape[1:]), _known(tensor, model), _bounds(tensor, model))
+
+
+def _bounds(tensor: Any, model: Any) -> tuple[int, int] | None:
+    """The rows of the smallest embedding right behind this input; a number past them fails."""
+    sizes = [layer.input_dim for layer in model.layers if type(layer).__name__ == "Embedding"
+             and any(_origin(given) is _origin(tensor) for given in _given(layer))]
+    return (0, min(sizes) - 1) if sizes else None
 
 
 def _known(tensor: Any, model: Any) -> tuple[str | int, ...]:
@@ -95,14 +102,14 @@ def _known(tensor: Any, model: Any) -> tuple[str | int, ...]:
 def _given(layer: Any) -> list[Any]:
     import keras
 
-    return keras.tree.flatten(layer.input)  # type: ignore[no-any-return]  # keras has no annotations
+    return keras.tree.flatten(layer._inbound_nodes[0].input_tensors)  # type: ignore[no-any-return]  # keras has no annotations
 
 
 def _origin(tensor: Any) -> Any:
     """The input that this tensor is, seen through layers that only reshape."""
     operation = tensor._keras_history.operation
     while type(operation).__name__ in ("Reshape", "Identity", "ExpandDims", "Flatten"):
-        operation = operation.input._keras_history.operation
+        operation = operation._inbound_nodes[0].input_tensors[0]._keras_history.operation
     return operation
 
 

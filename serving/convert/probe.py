@@ -41,7 +41,7 @@ def probe(converted: Converted, golden: Arrays) -> Probed:
         golden: requests that it answers, input name -> (rows, ...).
     """
     bounds = _bounds(converted.model)
-    tensors = tuple(_contract(c, golden, converted.native, bounds.get(c.name)) for c in converted.inputs)
+    tensors = tuple(_contract(c, golden, converted.native, c.bounds or bounds.get(c.name)) for c in converted.inputs)
     columns = [_variants(t, golden[t.name], converted.texts) for t in tensors]
     edges = _one_at_a_time(tensors, columns, golden)
     return Probed(tensors, *_answered(edges, converted.native))

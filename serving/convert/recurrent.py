@@ -82,7 +82,7 @@ def _chain(model: Any) -> Chain | None:
     if not recurrent or not all(_is_plain(layer) for layer in recurrent):
         return None
     last = recurrent[-1]
-    found, tensor = [last], last.input
+    found, tensor = [last], last._inbound_nodes[0].input_tensors[0]
     if _first(last).return_sequences:
         return None
     while True:
@@ -97,7 +97,7 @@ def _chain(model: Any) -> Chain | None:
             return Chain(given, layer, tuple(found)) if whole else None
         elif kind not in PASSED:
             return None
-        tensor = layer.input
+        tensor = layer._inbound_nodes[0].input_tensors[0]  # `layer.input` is a list where a mask came along
 
 
 def _cells(layer: Any) -> list[Any]:
@@ -125,7 +125,7 @@ def _head(chain: Chain) -> onnx.ModelProto:
 
     head, length = Head(), chain.given.shape[1]
     head.add("Cast", [chain.given.name], ["ids"], to=TensorProto.INT64)
-    ids, lengths = ("ids", "") if not chain.embedding.mask_zero else _compacted(head)
+    ids, lengths = ("ids", "") if not chain.embedding.mask_zero else _compacted(head, length)
     head.add("Transpose", [ids], ["ids_by_step"], perm=[1, 0])
     table = head.keep("embedding", chain.embedding.get_weights()[0])
     sequence = head.add("Gather", [table, "ids_by_step"], ["x"])
@@ -142,7 +142,7 @@ def _head(chain: Chain) -> onnx.ModelProto:
     return helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)])
 
 
-def _compacted(head: Head) -> tuple[str, str]:
+def _compacted(head: Head, length: int | None) -> tuple[str, str]:
     """The words of each row moved to its front, and how many they are."""
     from onnx import TensorProto
 
@@ -151,11 +151,15 @@ def _compacted(head: Head) -> tuple[str, str]:
     head.add("Cast", ["kept"], ["kept_as_number"], to=TensorProto.INT32)
     head.add("ReduceSum", ["kept_as_number", head.keep("axis_1", np.array([1], np.int64))], ["lengths"], keepdims=0)
     # Sorting by (kept, then position) keeps the words' order: the key is 0 for a masked step, else width - position.
-    head.add("Shape", ["ids"], ["width"], start=1, end=2)
-    head.add("Squeeze", ["width"], ["width_scalar"])
-    zero, minus = head.keep("zero", np.array(0, np.int64)), head.keep("minus_one", np.array(-1, np.int64))
-    head.add("Range", ["width_scalar", zero, minus], ["falling"])
-    head.add("Cast", ["falling"], ["falling_float"], to=TensorProto.FLOAT)
+    if length is None:
+        zero, minus = head.keep("zero", np.array(0, np.int64)), head.keep("minus_one", np.array(-1, np.int64))
+        head.add("Shape", ["ids"], ["width"], start=1, end=2)
+        head.add("Gather", ["width", zero], ["width_scalar"])
+        head.add("Range", ["width_scalar", zero, minus], ["falling"])
+        head.add("Cast", ["falling"], ["falling_float"], to=TensorProto.FLOAT)
+    else:
+        head.keep("width", np.array([length], np.int64))
+        head.keep("falling_float", np.arange(length, 0, -1, dtype=np.float32))
     head.add("Cast", ["kept"], ["kept_float"], to=TensorProto.FLOAT)
     head.add("Mul", ["kept_float", "falling_float"], ["key"])
     head.add("TopK", ["key", "width"], ["sorted_key", "order"], axis=1, largest=1, sorted=1)

@@ -11,26 +11,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import Unconvertible
-from . import graph
+from . import graph, mending, words_of_text
 from .words import OPSET, Arrays, Column, Converted, Wanted
 
 if TYPE_CHECKING:
     import onnx
 
-SAFE = ("sklearn.", "numpy.", "scipy.", "builtins.")
+# skops names each function beside the partial that holds it, so a partial is as safe as what it is made of.
+SAFE = ("sklearn.", "numpy.", "scipy.", "builtins.", "functools.partial")
 # Found by comparing (skl2onnx 1.20): these convert without an error and then answer differently, or not at all.
 REFUSED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "HistGradientBoostingClassifier": (lambda m: getattr(m, "is_categorical_", None) is not None,
                                        "categorical_features; Next: encode them with a OneHotEncoder before it"),
     "HistGradientBoostingRegressor": (lambda m: getattr(m, "is_categorical_", None) is not None,
                                       "categorical_features; Next: encode them with a OneHotEncoder before it"),
-    "TfidfVectorizer": (lambda m: m.sublinear_tf, "sublinear_tf; Next: train with sublinear_tf=False"),
     "TfidfTransformer": (lambda m: m.sublinear_tf, "sublinear_tf; Next: train with sublinear_tf=False"),
     "HashingVectorizer": (lambda m: True, "hashing; Next: use a CountVectorizer or TfidfVectorizer"),
     "FunctionTransformer": (lambda m: m.func is not None, "a Python function; Next: use one of scikit-learn's own "
                                                           "transformers, or transform before the request"),
 }
-WORD = "[a-zA-Z0-9_][a-zA-Z0-9_]+"
 
 
 def candidates(folder: Path, wanted: Wanted) -> Iterator[Converted]:
@@ -46,19 +45,20 @@ def candidates(folder: Path, wanted: Wanted) -> Iterator[Converted]:
     _refuse_silently_wrong(model)
     inputs = _with_known(wanted.inputs, model)
     answers = native(model, inputs, wanted)
+    rest, given, texts = _without_counting(model, inputs)
     tools = {"scikit-learn": version("scikit-learn"), "skl2onnx": version("skl2onnx"),
              "onnxruntime": version("onnxruntime")}
     found, reasons = False, []
-    for precision in _precisions(inputs):
+    for precision in _precisions(given):
         try:
-            made = _export(model, inputs, precision)
-            ready = _named(made, model, inputs, wanted)
+            made = _export(rest, given, precision)
+            ready = _named(made, rest, given, wanted)
         except Unconvertible as error:
             reasons.append(str(error))
             continue
         found = True
         yield Converted(ready, answers, {"format": "sklearn", "opset": str(OPSET), "precision": precision, **tools},
-                        inputs, (_output(model, wanted),), labels(model))
+                        inputs, (_output(model, wanted),), labels(model), texts)
     if not found:
         raise Unconvertible(reasons[0])
 
@@ -104,12 +104,13 @@ def labels(model: Any) -> tuple[str, ...]:
 
 def native(model: Any, inputs: tuple[Column, ...], wanted: Wanted) -> Callable[[Arrays], Arrays]:
     """How does the model itself answer arrays?"""
-    name = _output(model, wanted)
+    name, found = _output(model, wanted), words_of_text.split(model)
+    as_list = found is not None and found[1] is None
 
     def answer(arrays: Arrays) -> Arrays:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            given = frame(arrays, inputs)
+            given = arrays[inputs[0].name].tolist() if as_list else frame(arrays, inputs)
             said = model.predict_proba(given) if hasattr(model, "predict_proba") else model.predict(given)
         said = np.asarray(said)
         return {name: said.astype(object) if said.dtype.kind in "US" else said}
@@ -142,8 +143,6 @@ def _refuse_silently_wrong(model: Any) -> None:
         kind = type(part).__name__
         if kind in REFUSED and REFUSED[kind][0](part):
             raise Unconvertible(f"{kind} cannot be converted with {REFUSED[kind][1]}")
-        if kind in ("TfidfVectorizer", "CountVectorizer") and part.analyzer != "word":
-            raise Unconvertible(f"{kind} cannot be converted with analyzer={part.analyzer!r}; Next: use words")
 
 
 def _with_known(inputs: tuple[Column, ...], model: Any) -> tuple[Column, ...]:
@@ -159,6 +158,16 @@ def _with_known(inputs: tuple[Column, ...], model: Any) -> tuple[Column, ...]:
     return tuple(replace(c, known=tuple(v for v in known.get(c.name, ()) if v == v)) for c in inputs)
 
 
+def _without_counting(model: Any, inputs: tuple[Column, ...]) -> tuple[Any, tuple[Column, ...], dict[str, Any]]:
+    """What is left to convert when the counting of words is ported, and what it is given."""
+    found = words_of_text.split(model)
+    if found is None or len(inputs) != 1 or inputs[0].dtype != "string":
+        return model, inputs, {}
+    bag, _, rest = found
+    given = (Column(inputs[0].name, "float64", (None, len(bag.vocabulary))),)
+    return rest, given, {inputs[0].name: bag}
+
+
 def _precisions(inputs: tuple[Column, ...]) -> tuple[str, ...]:
     numbers = {c.dtype for c in inputs if c.dtype != "string"}
     if numbers <= {"float32"}:
@@ -172,19 +181,23 @@ def _export(model: Any, inputs: tuple[Column, ...], precision: str) -> onnx.Mode
     last = list(_ends(model))
     options: dict[int, Any] = {id(m): {"zipmap": False} for m in last if hasattr(m, "predict_proba")}
     for part in estimators(model):
-        if type(part).__name__ in ("TfidfVectorizer", "CountVectorizer"):
-            options[id(part)] = {"locale": "C", "tokenexp": WORD}
-        elif type(part).__name__ == "LinearSVC":
+        if type(part).__name__ in words_of_text.COUNTERS:
+            raise Unconvertible(f"{type(part).__name__} beside other columns cannot be converted rightly; Next: make "
+                                "it the pipeline's first step, or the only part of its ColumnTransformer")
+        if type(part).__name__ in ("StandardScaler", "RobustScaler", "MaxAbsScaler"):
+            options[id(part)] = {"div": "div"}  # as scikit-learn computes it; a tree's threshold shows the difference
+        if type(part).__name__ == "LinearSVC":
             options[id(part)] = {"raw_scores": True}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return convert_sklearn(  # type: ignore[no-any-return]  # skl2onnx has no annotations
-                model, initial_types=_types(model, inputs, precision), options=options,
-                target_opset={"": OPSET, "ai.onnx.ml": 3})
+            made = convert_sklearn(model, initial_types=_types(model, inputs, precision), options=options,
+                                   target_opset={"": OPSET, "ai.onnx.ml": 3})
     except Exception as error:  # noqa: BLE001 - skl2onnx raises whatever its converters trip over
         raise Unconvertible(f"skl2onnx does not convert this model: {type(error).__name__}: {graph.first_line(error)}. "
                             "Next: replace the estimator that it names") from None
+    mending.exact(made, estimators(model))
+    return made  # type: ignore[no-any-return]  # skl2onnx has no annotations
 
 
 def _ends(model: Any) -> Iterator[Any]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from ..runtime.bag import Bag
 from ..runtime.text import Tokeniser
 
 if TYPE_CHECKING:
@@ -26,12 +27,14 @@ class Column:
         dtype: numpy's name of the type, or ``string``.
         shape: sizes with None where any will do; the first is the batch.
         known: the categories that the model was fitted on, where the model says so.
+        bounds: the smallest and largest whole number that the model has a row for, where the model says so.
     """
 
     name: str
     dtype: str
     shape: tuple[int | None, ...]
     known: tuple[str | int, ...] = ()
+    bounds: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ class Converted:
     inputs: tuple[Column, ...]
     outputs: tuple[str, ...]
     labels: tuple[str, ...] = ()
-    texts: dict[str, Tokeniser] = field(default_factory=dict)
+    texts: Mapping[str, Tokeniser | Bag] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

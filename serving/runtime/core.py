@@ -207,10 +207,19 @@ def _engine(folder: Path, described: manifest.Manifest, threads: int) -> Engine:
 
 
 def _readers(folder: Path) -> dict[str, Any]:
-    from .text import Reader, Tokeniser
-
     try:
         stored = json.loads((folder / TEXTS).read_bytes())
-        return {name: Reader(Tokeniser.of(one)) for name, one in stored.items()}
+        return {name: reader_of(one) for name, one in stored.items()}
     except (ValueError, TypeError, KeyError) as error:
         raise BundleBroken(f"{TEXTS} cannot be read: {error}") from None
+
+
+def reader_of(stored: dict[str, Any]) -> Any:
+    """What reads texts as this entry of text.json says?"""
+    if stored.get("kind") == "bag":
+        from .bag import Bag, BagReader
+
+        return BagReader(Bag.of(stored))
+    from .text import Reader, Tokeniser
+
+    return Reader(Tokeniser.of(stored))

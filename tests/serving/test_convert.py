@@ -1,0 +1,305 @@
+"""Every kind of model that converts answers as its native one, and what would be silently wrong is refused."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from serving import bundle as bundles
+from serving.bundle import Bundle
+from serving.errors import ParityFailed, Unconvertible
+from serving.runtime.core import MODEL, Predictor
+from serving.runtime.errors import BadRequest
+
+from .conftest import release_of
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+Save = Callable[..., Bundle]
+OURS = ["functools.partial", "numpy.dtype", "numpy.log1p", "sklearn.utils.validation.check_array",
+        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor", "sklearn.tree._tree.Tree",
+        "sklearn._loss.link.LogitLink", "sklearn._loss.loss.HalfBinomialLoss", "sklearn._loss.link.Interval"]
+CITIES = ["Rome", "Paris", "\u0141\u00f3d\u017a"]
+
+
+@pytest.fixture
+def save(tmp_path: Path) -> Save:
+    """Store a model as MLflow does, and bundle it."""
+    def bundle_of(flavor: Any, model: Any, example: Any, **options: Any) -> Bundle:
+        from mlflow.models import infer_signature
+
+        files = tmp_path / "files"
+        if flavor.__name__ == "mlflow.sklearn" and "serialization_format" not in options:
+            options["skops_trusted_types"] = OURS
+        flavor.save_model(model, files, signature=infer_signature(example), input_example=example,
+                          pip_requirements=[], **options)
+        return bundles.build(release_of(files), files, tmp_path / "bundle")
+
+    return bundle_of
+
+
+def people(rows: int = 300) -> Any:
+    import pandas as pd
+
+    draw = np.random.default_rng(3)
+    frame = pd.DataFrame({
+        "age": draw.integers(18, 80, rows).astype(np.float64), "income": draw.normal(3e4, 9e3, rows),
+        "city": draw.choice(CITIES, rows), "visits": draw.integers(0, 9, rows)})
+    frame.loc[::7, "age"] = np.nan
+    return frame
+
+
+def bought(frame: Any) -> Any:
+    score = frame["income"] / 1e4 + frame["visits"] + 3 * (frame["city"] == "Paris")
+    return (score > 8).map({True: "yes", False: "no"})
+
+
+def pipeline(estimator: Any, unknown: str = "ignore") -> Any:
+    from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    columns = ColumnTransformer([
+        ("numbers", make_pipeline(SimpleImputer(), StandardScaler()), ["age", "income", "visits"]),
+        ("words", OneHotEncoder(handle_unknown=unknown), ["city"])])
+    return make_pipeline(columns, estimator)
+
+
+@pytest.mark.parametrize("name", ["LogisticRegression", "RandomForestClassifier", "GradientBoostingClassifier"])
+def test_a_pipeline_of_strings_and_numbers_answers_as_scikit_learn(name: str, save: Save) -> None:
+    import mlflow.sklearn
+    from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
+    from sklearn.linear_model import LogisticRegression
+
+    kinds = {k.__name__: k for k in (LogisticRegression, RandomForestClassifier, GradientBoostingClassifier)}
+    frame = people()
+    model = pipeline(kinds[name]()).fit(frame, bought(frame))
+    bundle = save(mlflow.sklearn, model, frame[:16])
+    served = Predictor(bundle.folder)
+    assert bundle.manifest.labels == ("no", "yes")
+    assert bundle.manifest.parity.edge_rows > 100
+    asked = people(64).to_dict("records")
+    answer = served.answer({"dataframe_records": [{k: None if v != v else v for k, v in r.items()} for r in asked]})
+    np.testing.assert_allclose(answer["predictions"], model.predict_proba(people(64)), atol=1e-5)
+    assert answer["labels"] == model.predict(people(64)).tolist()
+
+
+def test_an_unseen_category_is_flagged_where_the_model_has_a_fallback(save: Save) -> None:
+    import mlflow.sklearn
+    from sklearn.linear_model import LogisticRegression
+
+    frame = people()
+    bundle = save(mlflow.sklearn, pipeline(LogisticRegression()).fit(frame, bought(frame)), frame[:16])
+    row = {"age": 30.0, "income": 1e4, "city": "Atlantis", "visits": 1}
+    answer = Predictor(bundle.folder).answer({"dataframe_records": [row]})
+    assert answer["unknown"] == [{"row": 0, "input": "city", "value": "Atlantis"}]
+
+
+def test_an_unseen_category_is_refused_where_the_model_refuses_it(save: Save) -> None:
+    import mlflow.sklearn
+    from sklearn.linear_model import LogisticRegression
+
+    frame = people()
+    model = pipeline(LogisticRegression(), unknown="error").fit(frame, bought(frame))
+    served = Predictor(save(mlflow.sklearn, model, frame[:16]).folder)
+    with pytest.raises(BadRequest, match="Atlantis is not known to the model; wanted one of Paris, Rome"):
+        served.answer({"dataframe_records": [{"age": 30.0, "income": 1e4, "city": "Atlantis", "visits": 1}]})
+
+
+def test_a_missing_number_is_refused_where_the_model_refuses_it(save: Save) -> None:
+    import mlflow.sklearn
+    from sklearn.linear_model import LinearRegression
+
+    frame = people()[["income", "visits"]].astype(np.float64)
+    served = Predictor(save(mlflow.sklearn, LinearRegression().fit(frame, frame["income"] * 2), frame[:16]).folder)
+    with pytest.raises(BadRequest, match="income, row 0: found null"):
+        served.answer({"dataframe_records": [{"income": None, "visits": 1.0}]})
+
+
+def test_a_machine_without_probabilities_answers_labels(save: Save) -> None:
+    import mlflow.sklearn
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import LinearSVC
+
+    rows = np.random.default_rng(0).normal(size=(200, 4))
+    model = make_pipeline(StandardScaler(), LinearSVC()).fit(rows, np.where(rows[:, 0] > 0, "up", "down"))
+    served = Predictor(save(mlflow.sklearn, model, rows[:8]).folder)
+    assert served.answer({"instances": rows[:8].tolist()})["predictions"] == model.predict(rows[:8]).tolist()
+
+
+@pytest.mark.parametrize("options", [{}, {"ngram_range": (1, 2)}, {"sublinear_tf": True}, {"strip_accents": "unicode"},
+                                     {"analyzer": "char_wb", "ngram_range": (2, 4)}, {"stop_words": ["bad"]}])
+def test_counted_words_are_scikit_learns_own_accents_and_pairs_too(options: dict[str, Any], save: Save) -> None:
+    import mlflow.sklearn
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    texts = ["good caf\u00e9", "bad Caf\u00e9, bad!", "not good", "not bad at all", "na\u00efve good", "b\u00e4d"] * 5
+    model = make_pipeline(TfidfVectorizer(**options), LogisticRegression()).fit(texts, [1, 0, 0, 1, 1, 0] * 5)
+    bundle = save(mlflow.sklearn, model, np.array(texts[:6]))
+    served = Predictor(bundle.folder)
+    name = bundle.manifest.inputs[0].name
+    asked = ["", "Caf\u00e9 not bad", "g\u00f6\u00f6d  good", "\u0130 b\u00c4d", "zzz", "a" * 40]
+    answer = served.answer({"inputs": {name: asked}})
+    np.testing.assert_allclose(answer["predictions"], model.predict_proba(asked), atol=1e-5)
+
+
+def test_boosting_with_its_own_categories_is_refused_by_name(save: Save) -> None:
+    import mlflow.sklearn
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    rows = np.random.default_rng(0).integers(0, 5, (200, 2)).astype(np.float64)
+    model = HistGradientBoostingClassifier(categorical_features=[0], max_iter=5).fit(rows, rows[:, 0] > 2)
+    with pytest.raises(Unconvertible, match=r"HistGradientBoostingClassifier cannot .* categorical_features; Next:"):
+        save(mlflow.sklearn, model, rows[:8])
+
+
+def test_a_function_inside_a_pipeline_is_refused_by_name(save: Save) -> None:
+    import mlflow.sklearn
+    from sklearn.linear_model import LinearRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer
+
+    rows = np.random.default_rng(0).random((50, 2))
+    model = make_pipeline(FunctionTransformer(np.log1p), LinearRegression()).fit(rows, rows[:, 0])
+    with pytest.raises(Unconvertible, match=r"FunctionTransformer cannot be converted with a Python function; Next:"):
+        save(mlflow.sklearn, model, rows[:8])
+
+
+def test_a_pickle_is_refused_before_it_is_read(save: Save) -> None:
+    import mlflow.sklearn
+    from sklearn.linear_model import LinearRegression
+
+    rows = np.random.default_rng(0).random((50, 2))
+    with pytest.raises(Unconvertible, match="a pickle, which runs code"):
+        save(mlflow.sklearn, LinearRegression().fit(rows, rows[:, 0]), rows[:8], serialization_format="pickle")
+
+
+def test_numbers_past_single_precision_keep_their_meaning(save: Save) -> None:
+    import mlflow.sklearn
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    seconds = 1.7e9 + np.arange(400.0)[:, None] * 7
+    model = HistGradientBoostingRegressor(max_iter=20, min_samples_leaf=5).fit(seconds, np.arange(400) % 50)
+    try:
+        bundle = save(mlflow.sklearn, model, seconds[::9])
+        served = Predictor(bundle.folder)
+    except (ParityFailed, Unconvertible):
+        return  # refused is right; answering otherwise is not
+    answer = np.asarray(served.answer({"instances": seconds.tolist()})["predictions"])
+    np.testing.assert_allclose(answer, model.predict(seconds), rtol=1e-4)
+
+
+def keras_files(save: Save, model: Any, example: dict[str, Any]) -> Bundle:
+    import mlflow.tensorflow
+
+    return save(mlflow.tensorflow, model, example, keras_model_kwargs={"save_format": "keras"})
+
+
+def test_a_network_with_two_inputs_is_bound_by_name(save: Save) -> None:
+    import keras
+
+    keras.utils.set_random_seed(3)
+    wide, deep = keras.Input((3,), name="wide"), keras.Input((2,), name="deep")
+    out = keras.layers.Dense(1, name="score")(keras.layers.Concatenate()([wide, keras.layers.Dense(4)(deep)]))
+    model = keras.Model({"wide": wide, "deep": deep}, out)
+    draw = np.random.default_rng(0)
+    example = {"deep": draw.random((8, 2), np.float32), "wide": draw.random((8, 3), np.float32)}
+    served = Predictor(keras_files(save, model, example).folder)
+    answer = served.answer({"inputs": {k: v.tolist() for k, v in example.items()}})
+    np.testing.assert_allclose(answer["predictions"], model.predict(example, verbose=0), atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", ["gru", "lstm", "stacked", "both ways", "unmasked"])
+def test_a_recurrent_network_is_rebuilt_with_fused_operators_exactly(shape: str, save: Save) -> None:
+    import keras
+    import onnx
+    from keras import layers
+
+    keras.utils.set_random_seed(5)
+    words = keras.Input((12,), name="words", dtype="int32")
+    x = layers.Embedding(30, 8, mask_zero=shape != "unmasked")(words)
+    if shape == "stacked":
+        x = layers.Dropout(0.1)(layers.GRU(6, return_sequences=True)(x))
+    if shape == "both ways":
+        x = layers.Bidirectional(layers.LSTM(5))(x)
+    else:
+        x = (layers.LSTM if shape == "lstm" else layers.GRU)(7)(x)
+    model = keras.Model(words, layers.Dense(2, activation="softmax", name="probabilities")(x))
+    asked = np.random.default_rng(0).integers(0, 30, (32, 12)).astype(np.int32)
+    asked[np.random.default_rng(1).random(asked.shape) < 0.4] = 0
+    asked[0] = 0
+    bundle = keras_files(save, model, {"words": asked})
+    operators = {node.op_type for node in onnx.load(bundle.folder / MODEL).graph.node}
+    assert operators & {"GRU", "LSTM"}
+    assert "Loop" not in operators
+    said = Predictor(bundle.folder).predict({"words": asked})
+    np.testing.assert_allclose(next(iter(said.values())), model.predict(asked, verbose=0), atol=1e-5)
+    assert bundle.manifest.inputs[0].bounds == (0, 29)
+
+
+def test_a_word_number_past_the_embedding_is_refused(save: Save) -> None:
+    import keras
+    from keras import layers
+
+    words = keras.Input((4,), name="words", dtype="int32")
+    model = keras.Model(words, layers.Dense(1)(layers.Flatten()(layers.Embedding(10, 2)(words))))
+    served = Predictor(keras_files(save, model, {"words": np.ones((4, 4), np.int32)}).folder)
+    with pytest.raises(BadRequest, match=r"words, row 0: 10 is not known to the model; wanted 0 to 9"):
+        served.answer({"instances": [[1, 2, 3, 10]]})
+
+
+def test_a_masked_gru_answers_within_thirty_microseconds(save: Save) -> None:
+    import keras
+    from keras import layers
+
+    words = keras.Input((20,), name="words", dtype="int32")
+    x = layers.GRU(16)(layers.Embedding(64, 8, mask_zero=True)(words))
+    model = keras.Model(words, layers.Dense(1, activation="sigmoid")(x))
+    served = Predictor(keras_files(save, model, {"words": np.ones((4, 20), np.int32)}).folder)
+    one = {"words": np.array([[3, 5, 0, 7] * 5], np.int32)}
+    spent = []
+    for _ in range(2000):
+        started = time.perf_counter()
+        served._engine.run(served._outputs, one)
+        spent.append(time.perf_counter() - started)
+    assert np.quantile(spent, 0.25) <= 30e-6
+
+
+def test_an_onnx_model_is_taken_with_its_weights_inside(save: Save, tmp_path: Path) -> None:
+    import mlflow.onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    weights = numpy_helper.from_array(np.ones((3, 2), np.float32), "W")
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "W"], ["y"])], "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 2])], [weights])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    example = {"x": np.ones((4, 3), np.float32)}
+    bundle = save(mlflow.onnx, model, example)
+    assert Predictor(bundle.folder).answer({"instances": [[1, 2, 3]]})["predictions"] == [[6.0, 6.0]]
+    assert sorted(p.name for p in bundle.folder.iterdir()) == ["golden.npz", "manifest.json", "model.onnx"]
+
+
+@pytest.mark.parametrize(("flavor", "said"), [("pytorch", "torch"), ("xgboost", "onnxmltools"),
+                                              ("lightgbm", "onnxmltools")])
+def test_an_extra_that_is_not_installed_is_named(flavor: str, said: str, network_files: Path, tmp_path: Path) -> None:
+    import importlib.util
+    import json
+    import shutil
+
+    if importlib.util.find_spec(said):
+        pytest.skip(f"{said} is installed")
+    files = Path(shutil.copytree(network_files, tmp_path / "files"))
+    (files / "MLmodel").write_text(json.dumps({"flavors": {flavor: {}, "python_function": {}}}))
+    with pytest.raises(Unconvertible, match=f"extra that converts it is not installed; Next: pip install .*{said}"):
+        bundles.build(release_of(files), files, tmp_path / "bundle")
