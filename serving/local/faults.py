@@ -8,6 +8,8 @@ DELETE /_slipway/faults, DELETE /_slipway/calls   forget them
 from __future__ import annotations
 
 import contextlib
+import functools
+import importlib.util
 import io
 import json
 import random
@@ -18,6 +20,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, fields
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 from moto.core.model import OperationModel
@@ -186,9 +189,19 @@ def identify(name: str, request: Request) -> tuple[str, OperationModel | None]:
 
 def _match(name: str, request: Request) -> tuple[str, OperationModel | None]:
     for service in _MODELS.get(name, (name,)):
+        if service not in _known_services():
+            continue
         with contextlib.suppress(NotFound, NotImplementedError, LookupError, ValueError):
             return service, get_service_router(service).match(request)[0]
     return name, None
+
+
+@functools.cache
+def _known_services() -> frozenset[str]:
+    """The services that botocore has a model of."""
+    spec = importlib.util.find_spec("botocore")
+    folders = [Path(place) / "data" for place in (spec.submodule_search_locations or ())] if spec else []
+    return frozenset(path.name for folder in folders for path in folder.iterdir())
 
 
 def _refusal(service: str, operation: OperationModel, request: Request, kind: Kind) -> Response:

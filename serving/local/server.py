@@ -173,7 +173,7 @@ def _addressee(request: Request) -> tuple[str, str]:
     signed = _SCOPE.search(request.headers.get("Authorization", "")) or _SCOPE.search(request.query_string.decode())
     if signed:
         return signed["region"], signed["service"]
-    return seeds.REGION, "lambda" if _LAMBDA_PATH.match(request.path) else ""
+    return seeds.REGION, "lambda" if _LAMBDA_PATH.match(request.path) else "s3"
 
 
 def _broken() -> Response:

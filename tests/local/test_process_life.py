@@ -82,6 +82,27 @@ def test_no_process_is_left_behind(number: signal.Signals) -> None:
         assert gone(pids)
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the parent-death signal is Linux's")
+def test_the_function_ends_even_when_the_guard_was_killed_first() -> None:
+    with started("--no-sandbox") as (process, said):
+        function, child = family(said["environment"])
+        for pid in children(process.pid):
+            if pid != function:
+                os.kill(pid, signal.SIGKILL)
+        process.kill()
+        process.wait()
+        try:
+            assert gone([function])
+        finally:
+            os.kill(child, signal.SIGKILL)
+
+
+def children(pid: int) -> list[int]:
+    """The processes that this one started, whichever of its threads did."""
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for path in lists for child in path.read_text().split()]
+
+
 def test_the_exports_can_be_evaluated_by_a_shell() -> None:
     process = subprocess.Popen(COMMAND, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None

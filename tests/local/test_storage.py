@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from botocore.exceptions import ClientError
@@ -58,6 +59,13 @@ def test_a_key_that_is_there_is_not_written_over_when_asked_not_to(s3: Any) -> N
     with pytest.raises(ClientError) as caught:
         s3.put_object(Bucket=BUCKET, Key="once", Body=b"2", IfNoneMatch="*")
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 412
+
+
+def test_a_presigned_address_is_enough_to_read(s3: Any) -> None:
+    s3.put_object(Bucket=BUCKET, Key="signed", Body=b"these")
+    address = s3.generate_presigned_url("get_object", Params={"Bucket": BUCKET, "Key": "signed"})
+    with urlopen(address) as response:  # noqa: S310 - the local AWS's own
+        assert response.read() == b"these"
 
 
 def test_the_account_starts_with_what_the_template_would_have_made(s3: Any, client: Clients) -> None:
