@@ -361,7 +361,8 @@ def _once(study: Study, number: int, retrain: Callable[[], Trained]) -> Trained:
     while time.monotonic() - waited < WINNER_SECONDS:
         attributes = study.user_attrs
         if winner in attributes:
-            return Trained(**json.loads(attributes[winner]))
+            kept = json.loads(attributes[winner])
+            return Trained(**{**kept, "notes": tuple(kept["notes"])})
         if claim not in attributes or not _lives(attributes[claim]):
             study.set_user_attr(claim, _me())
             time.sleep(CLAIM_SECONDS)

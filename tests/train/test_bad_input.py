@@ -120,7 +120,7 @@ def broken_parquet(folder: Path) -> list[str]:
 
 def leaked_rows(folder: Path) -> list[str]:
     rows = [f"{i},red,{'yes' if i % 3 else 'no'}" for i in range(60)]
-    train, judged = write(folder / "t.csv", rows), write(folder / "h.csv", rows[:4] + ["99,red,yes"])
+    train, judged = write(folder / "t.csv", rows), write(folder / "h.csv", [*rows[:4], "99,red,yes"])
     return ["tabular", "--data", str(train), "--target", "bought", "--held-out", str(judged)]
 
 
