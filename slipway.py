@@ -14,10 +14,13 @@ import click
 # name -> (module:attribute, what it does); the help page is printed from this table alone, so that it costs no import.
 COMMANDS = {
     "train": ("train.commands:train", "Train a model and register a candidate version."),
+    "tune": ("train.commands:tune", "Search parameters and algorithms, and register the best as a candidate."),
     "check": ("registry.commands:check", "Run the gates on a version and record the evidence."),
     "approve": ("registry.commands:approve", "Approve a version's bytes for Production."),
+    "reject": ("registry.commands:reject", "Say no to a version's bytes, with a reason."),
     "promote": ("registry.commands:promote", "Move a version to a stage, if its gates and approvals allow."),
     "history": ("registry.commands:history", "Show who did what to a model, and when."),
+    "ledger": ("registry.commands:ledger", "Verify, export, import or sign the ledger."),
     "plan": ("serving.commands:plan", "Show what a deploy would change, and change nothing."),
     "deploy": ("serving.commands:deploy", "Take the approved version into service."),
     "rollback": ("serving.commands:rollback", "Bring the previous release back, with or without the registry."),

@@ -12,7 +12,7 @@ import click
 _existing = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@click.group()
+@click.group(epilog="Example: slipway ledger verify")
 def ledger() -> None:
     """Verify, export, import or sign the ledger."""
 
