@@ -287,8 +287,10 @@ def _client(service: str) -> Any:
     import boto3
     from botocore.config import Config
 
-    # 30 s is the longest that a synchronous invocation with our default timeout lasts.
-    config = Config(connect_timeout=5, read_timeout=60, retries={"mode": "standard", "max_attempts": 5})
+    # 60 s outlasts a synchronous invocation with our default timeout of 30. How often is retried is boto3's own
+    # setting (AWS_MAX_ATTEMPTS); `standard` also retries throttling, which the legacy default partly does not.
+    mode = {} if "AWS_RETRY_MODE" in os.environ else {"retries": {"mode": "standard"}}
+    config = Config(connect_timeout=5, read_timeout=60, **mode)
     with _mapped(service):
         return boto3.client(service, config=config, endpoint_url=os.environ.get("AWS_ENDPOINT_URL") or None)
 
