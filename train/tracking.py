@@ -35,7 +35,8 @@ from .words import Array, Dataset, Engine, Examples, Fitted, Kind, Metrics, Spli
 FLUSH_SECONDS = 2.0
 GOLDEN_ROWS = 32
 # MLflow's limits on one log-batch call (mlflow.utils.validation, 3.17.2).
-METRICS_PER_BATCH, PARAMS_PER_BATCH = 1000, 100
+METRICS_PER_BATCH, PARAMS_PER_BATCH, LONGEST_NAME = 1000, 100, 250
+SPELLED = {"<": "lt", ">": "gt", "=": "eq", "+": "plus", "%": "percent", "&": "and", "/": "slash", "*": "star"}
 REQUIRED = {
     Engine.KERAS: ("keras", "tensorflow", "numpy"),
     Engine.SKLEARN: ("scikit-learn", "skops", "numpy", "pandas"),
@@ -99,7 +100,8 @@ class Recorder:
 
     def parameters(self, values: Mapping[str, Scalar]) -> None:
         """Write parameters; one that `mlflow run` wrote already keeps the text the user gave."""
-        fresh = [Param(name, str(value)) for name, value in values.items() if name not in self.known_params]
+        named = {allowed_name(name): str(value) for name, value in values.items()}
+        fresh = [Param(name, value) for name, value in named.items() if name not in self.known_params]
         for start in range(0, len(fresh), PARAMS_PER_BATCH):
             MlflowClient().log_batch(self.run_id, params=fresh[start : start + PARAMS_PER_BATCH])
 
@@ -120,7 +122,7 @@ class Recorder:
     def _keep(self, values: Metrics, step: int) -> None:
         now = int(time.time() * 1000)
         self._waiting += [
-            Metric(metric_name(name), value, now, step) for name, value in values.items() if math.isfinite(value)
+            Metric(allowed_name(name), value, now, step) for name, value in values.items() if math.isfinite(value)
         ]
 
     def flush(self) -> None:
@@ -257,9 +259,13 @@ def request_of(run_id: str) -> str:
         raise UnknownName("training run", run_id, []) from None
 
 
-def metric_name(name: str) -> str:
-    """`name` with what MLflow does not allow in a metric's name replaced by an underscore."""
-    return re.sub(r"[^\w\-. :/]", "_", name, flags=re.ASCII)
+def allowed_name(name: str) -> str:
+    """`name` as MLflow allows it for metrics and parameters: other characters are spelled out, so names stay apart."""
+    return re.sub(r"[^\w\-. :]", _spelled, name, flags=re.ASCII)[:LONGEST_NAME]
+
+
+def _spelled(found: re.Match[str]) -> str:
+    return f"_{SPELLED.get(found[0], f'u{ord(found[0]):x}')}_"
 
 
 def requirements(engine: Engine) -> list[str]:
