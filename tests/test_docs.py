@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -29,15 +30,23 @@ def project(into: Path) -> Path:
     return Path(shutil.copytree(ROOT, into / "project", ignore=shutil.ignore_patterns(*built)))
 
 
+def notebook(path: Path) -> str:
+    """The code of a notebook, cell after cell, as a script that shows no window."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    return "\n\n".join(["import matplotlib", "matplotlib.use('Agg')", *code])
+
+
 @pytest.mark.slow
-def test_the_readmes_commands_run_in_its_order(tmp_path: Path) -> None:
+def test_the_readmes_commands_run_in_its_order_and_then_the_notebooks(tmp_path: Path) -> None:
     lines = [line for block in blocks(ROOT / "README.md", "sh") for line in block.splitlines()]
     script = "\n".join(line for line in lines if not line.startswith(ELSEWHERE))
     with running() as aws:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         here = {**os.environ, **aws, "PATH": path, "SLIPWAY_USER": "root", "MLFLOW_DISABLE_TELEMETRY": "true"}
         here.pop("MLFLOW_TRACKING_URI", None)
-        done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=project(tmp_path), env=here,
+        folder = project(tmp_path)
+        done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=folder, env=here,
                               capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     for said in ("images/1 registered as a candidate", "every gate passed", "exit code 1", "@champion points at it",
@@ -45,6 +54,11 @@ def test_the_readmes_commands_run_in_its_order(tmp_path: Path) -> None:
                  "right  answers name"):
         assert said in done.stdout, said
     assert "no approval (author root does not count)" in done.stderr
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        ran = subprocess.run([sys.executable, "-c", notebook(path)], cwd=folder, env=here, capture_output=True,
+                             text=True)
+        assert ran.returncode == 0, f"{path.name}: {ran.stderr[-2000:]}"
+        assert "of 360 wrong" in ran.stdout
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
