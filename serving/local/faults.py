@@ -8,9 +8,6 @@ DELETE /_slipway/faults, DELETE /_slipway/calls   forget them
 from __future__ import annotations
 
 import contextlib
-import functools
-import importlib.util
-import io
 import json
 import random
 import socket
@@ -20,28 +17,22 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, fields
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
-from moto.core.model import OperationModel
-from moto.core.request import Request, determine_request_protocol
-from moto.core.routing import get_service_router
-from moto.core.serialize import get_serializer_class
-from moto.core.utils import get_service_model
-from werkzeug.exceptions import NotFound
+from moto.core.request import Request
 from werkzeug.wrappers import Response
 
+from serving.local.calls import Called, refuse
 from serving.local.errors import AwsError
 
 _KEPT_CALLS = 100_000
-# Signing names that stand for another service model, or for several.
-_MODELS = {"sagemaker": ("sagemaker", "sagemaker-runtime"), "monitoring": ("cloudwatch",)}
 _THROTTLES = {
     "lambda": ("TooManyRequestsException", 429),
     "s3": ("SlowDown", 503),
     "sagemaker": ("ThrottlingException", 400),
     "sagemaker-runtime": ("ThrottlingException", 400),
 }
+_ERRORS = {"s3": "InternalError", "lambda": "ServiceException"}
 
 
 class Kind(Enum):
@@ -126,31 +117,30 @@ class Faults:
         return Response(json.dumps(shown), content_type="application/json")
 
     def answer(
-        self, name: str, request: Request, inner: Answer, environ: dict[str, Any], start: Any
+        self, called: Called, request: Request, inner: Answer, environ: dict[str, Any], start: Any
     ) -> Iterable[bytes]:
         """Pass a call on to what answers it, unless a fault says otherwise."""
-        service, operation = identify(name, request)
-        fault = self._due(service, operation.name if operation else "")
+        fault = self._due(called.service, called.name)
         if fault is not None and fault.kind is Kind.DELAY:
             time.sleep(fault.seconds)
-        if fault is not None and operation is not None and fault.kind in (Kind.THROTTLE, Kind.ERROR):
-            refusal = _refusal(service, operation, request, fault.kind)
-            self._note(service, operation, refusal.status_code)
+        if fault is not None and fault.kind in (Kind.THROTTLE, Kind.ERROR):
+            refusal = refuse(called, request, _error(called.service, fault.kind))
+            self._note(called, refusal.status_code)
             return refusal(environ, start)
+        lost = fault is not None and fault.kind is Kind.LOST
         status: list[int] = []
 
         def noted(line: str, headers: Any, exc_info: Any = None) -> Any:
             status.append(int(line.split(" ", 1)[0]))
-            return start(line, headers, exc_info)
+            return (lambda data: None) if lost else start(line, headers, exc_info)
 
-        body = inner(environ, noted if fault is None or fault.kind is Kind.DELAY else _swallow(status))
-        if fault is not None and fault.kind is Kind.LOST:
+        body = inner(environ, noted)
+        self._note(called, 0 if lost or not status else status[0])
+        if lost:
             b"".join(body)
-            self._note(service, operation, 0)
             _hang_up(environ)
             start("200 OK", [])
             return []
-        self._note(service, operation, status[0] if status else 0)
         return body
 
     def _due(self, service: str, operation: str) -> Fault | None:
@@ -169,60 +159,16 @@ class Faults:
                 return fault
         return None
 
-    def _note(self, service: str, operation: OperationModel | None, status: int) -> None:
-        if operation is not None:
-            self._calls.append(Seen(service, operation.name, status))
+    def _note(self, called: Called, status: int) -> None:
+        if called.operation is not None:
+            self._calls.append(Seen(called.service, called.name, status))
 
 
-def identify(name: str, request: Request) -> tuple[str, OperationModel | None]:
-    """Which service and operation is a request for? ``name`` is the one it was signed for."""
-    environ = request.environ
-    if (request.content_type or "").startswith("application/x-www-form-urlencoded"):
-        # Routing a query-protocol call reads its body; whoever answers it has to find it there again.
-        body = request.get_data(cache=False)
-        environ["wsgi.input"] = io.BytesIO(body)
-        found = _match(name, Request(environ))
-        environ["wsgi.input"] = io.BytesIO(body)
-        return found
-    return _match(name, request)
-
-
-def _match(name: str, request: Request) -> tuple[str, OperationModel | None]:
-    for service in _MODELS.get(name, (name,)):
-        if service not in _known_services():
-            continue
-        with contextlib.suppress(NotFound, NotImplementedError, LookupError, ValueError):
-            return service, get_service_router(service).match(request)[0]
-    return name, None
-
-
-@functools.cache
-def _known_services() -> frozenset[str]:
-    """The services that botocore has a model of."""
-    spec = importlib.util.find_spec("botocore")
-    folders = [Path(place) / "data" for place in (spec.submodule_search_locations or ())] if spec else []
-    return frozenset(path.name for folder in folders for path in folder.iterdir())
-
-
-def _refusal(service: str, operation: OperationModel, request: Request, kind: Kind) -> Response:
+def _error(service: str, kind: Kind) -> AwsError:
     if kind is Kind.THROTTLE:
         code, status = _THROTTLES.get(service, ("Throttling", 400))
-        error = AwsError(code, "Rate exceeded", status=status)
-    else:
-        code = "InternalError" if service == "s3" else "ServiceException" if service == "lambda" else "InternalFailure"
-        error = AwsError(code, "An error was asked for.", status=500)
-    model = get_service_model(service)
-    protocol = determine_request_protocol(model, request.content_type)
-    written = get_serializer_class(service, protocol)(operation).serialize(error)
-    return Response(written["body"], error.status, dict(written["headers"]))
-
-
-def _swallow(status: list[int]) -> Callable[..., Any]:
-    def start(line: str, headers: Any, exc_info: Any = None) -> Any:
-        status.append(int(line.split(" ", 1)[0]))
-        return lambda data: None
-
-    return start
+        return AwsError(code, "Rate exceeded", status=status)
+    return AwsError(_ERRORS.get(service, "InternalFailure"), "An error was asked for.", status=500)
 
 
 def _hang_up(environ: dict[str, Any]) -> None:

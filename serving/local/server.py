@@ -21,9 +21,10 @@ from werkzeug.wrappers import Response
 from serving.local import moto_edges, seeds
 from serving.local.account import ACCOUNT
 from serving.local.alarms import Watcher
+from serving.local.calls import identify, refuse
 from serving.local.endpoints import EndpointService
 from serving.local.endpoints.images import Recipe
-from serving.local.errors import LocalAwsError
+from serving.local.errors import AwsError, LocalAwsError
 from serving.local.faults import Faults
 from serving.local.functions import FunctionService
 from serving.local.interpreters import Interpreter, find_interpreters
@@ -108,13 +109,7 @@ class LocalAws:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request (WSGI)."""
-        try:
-            return self._answer(Request(environ), environ, start_response)
-        except Exception:  # noqa: BLE001 - the outermost frame: a defect here is told, and answered as AWS answers its own
-            traceback.print_exc()
-            return _broken()(environ, start_response)
-
-    def _answer(self, request: Request, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        request = Request(environ)
         if self.functions.urls.handles(request):
             return self.functions.urls.answer(request)(environ, start_response)
         if request.path.startswith(_PACKAGES):
@@ -122,13 +117,23 @@ class LocalAws:
         if request.path in _FAULTS:
             return self._faults.control(request)(environ, start_response)
         region, name = _addressee(request)
-        return self._faults.answer(name, request, self._played(region, name, request), environ, start_response)
+        called = identify(name, request)
+        try:
+            return self._faults.answer(called, request, self._played(region, name, request), environ, start_response)
+        except NotImplementedError as gap:
+            error = AwsError("NotImplemented", f"Neither slipway local nor moto plays this: {gap}", status=501)
+        except Exception:  # noqa: BLE001 - the outermost frame: a defect here is told, and answered as AWS answers its own
+            traceback.print_exc()
+            error = AwsError("InternalFailure", "slipway local failed; its stderr says where", status=500)
+        return refuse(called, request, error)(environ, start_response)
 
     def _played(self, region: str, name: str, request: Request) -> Callable[..., Iterable[bytes]]:
         """What answers this request: one of our services, or moto."""
         for service in self._services.get(name, ()):
             if service.handles(request):
                 return lambda environ, start: service.answer(request, region, ACCOUNT)(environ, start)
+        if name == "s3" and (stranger := moto_edges.stranger(request)):
+            return refuse(identify("s3", request), request, stranger)
         return _unplayed(request) if name == "lambda" else self._moto
 
     def _package(self, sha256: str) -> Response:
@@ -174,11 +179,6 @@ def _addressee(request: Request) -> tuple[str, str]:
     if signed:
         return signed["region"], signed["service"]
     return seeds.REGION, "lambda" if _LAMBDA_PATH.match(request.path) else "s3"
-
-
-def _broken() -> Response:
-    body = '{"__type":"InternalFailure","message":"slipway local failed; its stderr says where"}'
-    return Response(body, 500, {"X-Amzn-ErrorType": "InternalFailure", "Content-Type": "application/json"})
 
 
 def _unplayed(request: Request) -> Response:

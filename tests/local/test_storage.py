@@ -68,6 +68,23 @@ def test_a_presigned_address_is_enough_to_read(s3: Any) -> None:
         assert response.read() == b"these"
 
 
+def test_a_bucket_that_is_somebody_elses_is_not_touched(s3: Any) -> None:
+    whose = {"Bucket": BUCKET, "Key": "owned", "ExpectedBucketOwner": "123456789012"}
+    s3.put_object(**whose, Body=b"")
+    for call in (s3.get_object, s3.put_object, s3.head_object):
+        with pytest.raises(ClientError) as caught:
+            call(**{**whose, "ExpectedBucketOwner": "210987654321"})
+        assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
+    assert caught.value.response["Error"]["Code"] == "403"
+
+
+def test_what_nobody_plays_is_answered_in_the_calls_own_protocol(client: Clients) -> None:
+    role = "arn:aws:iam::123456789012:role/slipway-exec-lambda"
+    with pytest.raises(ClientError) as caught:
+        client("iam").simulate_principal_policy(PolicySourceArn=role, ActionNames=["s3:GetObject"])
+    assert caught.value.response["Error"]["Code"] == "NotImplemented"
+
+
 def test_the_account_starts_with_what_the_template_would_have_made(s3: Any, client: Clients) -> None:
     assert s3.get_bucket_versioning(Bucket=BUCKET)["Status"] == "Enabled"
     blocked = s3.get_public_access_block(Bucket=BUCKET)["PublicAccessBlockConfiguration"]

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -66,10 +67,14 @@ def test_an_update_moves_all_traffic_and_loses_no_request(hosting: Hosting) -> N
     name = hosting.endpoint(old)
     pid = hosting.ask(name)["pid"]
     new = hosting.config(hosting.variant("new"))
-    with traffic(hosting, name) as seen:
+    with traffic(hosting, name) as seen, ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(hosting.ask, name, {"sleep": 2})
+        time.sleep(0.2)
         update(hosting, name, new)
         assert hosting.describe(name)["EndpointStatus"] == "Updating"
         found = hosting.settled(name)
+        assert not slow.done()
+        assert slow.result()["answer"] == "old"
     assert (found["EndpointStatus"], found["EndpointConfigName"]) == ("InService", new)
     assert hosting.ask(name)["answer"] == "new"
     assert set(seen) <= {"old", "new"}
@@ -154,7 +159,7 @@ def test_an_endpoint_deleted_while_it_starts_leaves_no_process(hosting: Hosting)
     hosting.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=config)
     pids: list[int] = hosting.until(lambda: children_with("slow"), bool)
     hosting.sagemaker.delete_endpoint(EndpointName=name)
-    assert gone(pids)
+    assert gone(pids, seconds=2)  # it would have been healthy after three
 
 
 def children_with(answer: str) -> list[int]:
