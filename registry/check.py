@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from registry import digest, mlflow_store, policy
 from registry.errors import ModelUnusable, RegistryError
 from registry.evaluation import Indices, class_indices, classification, discordant
-from registry.gates import Champion
+from registry.gates import Champion, rival
 from registry.promotion import judged
 from registry.standing import standing
 from registry.wire import EvidenceShape, FileShape, PairedShape
@@ -71,7 +71,7 @@ def recorded(version: ModelVersion) -> Evidence:
     if evidence is None:
         raise RegistryError(f"{version} was never checked. Next: slipway check {version}")
     stands = mlflow_store.in_stage(version.name, Stage.PRODUCTION)
-    champion = Champion(stands.number, None) if stands else None
+    champion = rival(Champion(stands.number, None) if stands else None, version.number)
     return judged(evidence, policy.load().rules(version.name, Stage.PRODUCTION), champion)
 
 
@@ -125,7 +125,7 @@ def _against_champion(
     version: ModelVersion, rows: HeldOut, answers: Indices, scratch: Path
 ) -> PairedShape | None:
     stands = mlflow_store.in_stage(version.name, Stage.PRODUCTION)
-    if stands is None:
+    if stands is None or stands.number == version.number:
         return None
     champion = _fetch(stands, scratch / "champion")
     try:

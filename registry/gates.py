@@ -34,6 +34,11 @@ class Champion:
     digest: str | None
 
 
+def rival(champion: Champion | None, number: int) -> Champion | None:
+    """The champion that version `number` has to stand up to; none, when it is the champion itself."""
+    return champion if champion and champion.number != number else None
+
+
 def judge(
     measures: tuple[Measure, ...], paired: Paired | None, rules: GateRules, champion: Champion | None
 ) -> tuple[Verdict, ...]:

@@ -42,6 +42,7 @@ from registry.errors import (
     ReleaseTampered,
     VersionMissing,
 )
+from registry.gates import Champion
 from registry.ledger import Entry, Kind
 from registry.promotion import judged
 from registry.shown import APPROVAL_TAG, EVIDENCE_TAG, GLASS_TAG
@@ -315,6 +316,7 @@ def release(model: str, stage: Stage = Stage.PRODUCTION) -> Release:
         )
     by_number = {entry.seq: entry for entry in entries}
     held = evidence_of(by_number[body.evidence]) if body.evidence in by_number else evidence
+    then = Champion(held.paired.champion, held.paired.champion_digest) if held.paired else None
     return Release(
         model=model,
         version=version.number,
@@ -323,7 +325,7 @@ def release(model: str, stage: Stage = Stage.PRODUCTION) -> Release:
         digest=held.digest,
         files=held.files,
         stage=stage,
-        evidence=judged(held, policy.load().rules(model, stage), None),
+        evidence=judged(held, policy.load().rules(model, stage), then),
         approvals=tuple(approval_of(by_number[seq]) for seq in body.approvals),
     )
 

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from registry.gates import Champion, judge
+from registry.gates import Champion, judge, rival
 from registry.identity import NOBODY
 from registry.policy import StageRules
 from registry.standing import Standing
@@ -111,7 +111,7 @@ def _overridden(weighed: Decision, case: Case, rules: StageRules) -> Decision:
 def _weigh_evidence(case: Case, rules: StageRules, now: datetime) -> tuple[Evidence | None, tuple[str, ...]]:
     if case.standing.evidence is None:
         return None, (NEVER_CHECKED,)
-    evidence = judged(case.standing.evidence, rules, case.champion)
+    evidence = judged(case.standing.evidence, rules, rival(case.champion, case.version))
     reasons = [verdict.reason for verdict in evidence.verdicts if verdict.outcome is not Outcome.PASSED]
     if not evidence.verdicts:
         reasons.append("no gate applies, and no gate is no pass")

@@ -28,7 +28,7 @@ from sqlalchemy.orm import Session
 from registry import shown, tables
 from registry.book import TAKERS, Book, Found
 from registry.errors import LedgerBroken, PolicyInvalid, PromotionRefused
-from registry.gates import Champion
+from registry.gates import Champion, rival
 from registry.identity import NOBODY, current_actor
 from registry.ledger import Entry, first_bad
 from registry.one_session import OneSession
@@ -120,6 +120,8 @@ class GovernedStore(SqlAlchemyStore):
             displaced = self._standing_in(book.session, found.model, target, but=found.number)
             book.move(case, decision, displaced, via)
             aliases = self._carry_out(book, found, target, displaced, aliases)
+            if not all(approval.entry for approval in decision.approvals):
+                self._show(book, found)  # the move itself was an approval
         row = self._get_sql_model_version(book.session, found.model, found.number)
         made: MlflowVersion = row.to_mlflow_entity()
         made.aliases = [alias for alias, number in aliases.items() if number == found.number]
@@ -209,7 +211,7 @@ class GovernedStore(SqlAlchemyStore):
     def _show(self, book: Book, found: Found) -> None:
         now = book.standing(found)
         if now.evidence:
-            champion = self._champion(book, found.model)
+            champion = rival(self._champion(book, found.model), found.number)
             now = replace(now, evidence=judged(now.evidence, book.rules(found.model), champion))
         for key, value in shown.tags(now).items():
             if value is None:

@@ -184,7 +184,8 @@ class Registry(RuleBasedStateMachine):
             return False
         digest, good, when, paired = life.evidence
         champion = self.champion()
-        now_champion = (champion, self.lives[champion].evidence[0]) if champion else None  # type: ignore[index]
+        rival = champion if champion and self.lives[champion] is not life else None
+        now_champion = (rival, self.lives[rival].evidence[0]) if rival else None  # type: ignore[index]
         gates = good and self.now - when <= timedelta(days=30) and (now_champion is None or paired == now_champion)
         if stage == "Staging":
             return gates

@@ -87,6 +87,15 @@ def test_a_comparison_with_an_earlier_champion_must_be_made_again(world: World) 
     assert "compared with 1, but 2 is champion now" in refusal(caught)
 
 
+def test_the_champion_need_not_stand_up_to_itself(world: World) -> None:
+    version = world.released()
+    world.released()
+    again = check.check(mlflow_store.model_version("images", 2))
+    assert again.passed
+    assert again.paired is None
+    assert not check.recorded(version).passed, "the first was compared with nobody, and the second is champion now"
+
+
 def test_other_bytes_need_another_approval(world: World) -> None:
     version = world.approved()
     model = client().get_logged_model(version.source.removeprefix("models:/"))
