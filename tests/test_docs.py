@@ -54,10 +54,10 @@ def test_the_readmes_commands_run_in_its_order_and_then_the_notebooks(tmp_path: 
                  "right  answers name"):
         assert said in done.stdout, said
     assert "no approval (author root does not count)" in done.stderr
-    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
-        ran = subprocess.run([sys.executable, "-c", notebook(path)], cwd=folder, env=here, capture_output=True,
+    for page in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        ran = subprocess.run([sys.executable, "-c", notebook(page)], cwd=folder, env=here, capture_output=True,
                              text=True)
-        assert ran.returncode == 0, f"{path.name}: {ran.stderr[-2000:]}"
+        assert ran.returncode == 0, f"{page.name}: {ran.stderr[-2000:]}"
         assert "of 360 wrong" in ran.stdout
 
 

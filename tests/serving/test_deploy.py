@@ -158,7 +158,8 @@ class _Count(BaseHTTPRequestHandler):
 @pytest.fixture
 def counting() -> Iterator[list[str]]:
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Count) as server:
-        server.seen = seen = []  # type: ignore[attr-defined]
+        seen: list[str] = []
+        server.seen = seen  # type: ignore[attr-defined]  # read by the handler above
         threading.Thread(target=server.serve_forever, daemon=True).start()
         with environment(AWS_ENDPOINT_URL=f"http://127.0.0.1:{server.server_address[1]}"):
             yield seen
