@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 
 from registry import digest, mlflow_store, policy
 from registry.errors import ModelUnusable, RegistryError
-from registry.evaluation import Indices, class_indices, classification, discordant
+from registry.evaluation import (
+    Indices,
+    Numbers,
+    class_indices,
+    classification,
+    discordant,
+    regression,
+    relative_gain,
+)
 from registry.gates import Champion, rival
 from registry.promotion import judged
 from registry.standing import standing
@@ -28,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """The rows no model was fitted on: named inputs, the true class of each row, and the file's digest."""
+    """The rows no model was fitted on: named inputs, each row's truth (class index or number), the file's digest."""
 
     inputs: Mapping[str, NDArray[Any]]
     labels: NDArray[Any]
@@ -78,15 +86,13 @@ def recorded(version: ModelVersion) -> Evidence:
 def _measure(version: ModelVersion, scratch: Path) -> EvidenceShape:
     rows = _held_out(version, scratch)
     mine = _fetch(version, scratch / "candidate")
-    labels = mlflow_store.labels_of(mine.folder)
-    truth = np.asarray(rows.labels, dtype=np.int64)
-    answers = _answers(mine, rows, labels)
+    answers = _answers(mine, rows)
     return EvidenceShape(
         digest=mine.digest,
         files=tuple(FileShape(path=f.path, sha256=f.sha256, size=f.size) for f in mine.files),
         held_out=rows.sha256,
-        rows=len(truth),
-        measures=classification(truth, answers, labels),
+        rows=len(rows.labels),
+        measures=answers.measures(rows.labels),
         paired=_against_champion(version, rows, answers, scratch),
     )
 
@@ -114,28 +120,68 @@ def _held_out(version: ModelVersion, scratch: Path) -> HeldOut:
     return HeldOut(inputs, labels, digest.hash_file(path))
 
 
-def _answers(fetched: Fetched, rows: HeldOut, labels: tuple[str, ...]) -> Indices:
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """One class index per row."""
+
+    said: Indices
+    labels: tuple[str, ...]
+
+    def measures(self, truth: NDArray[Any]) -> dict[str, float]:
+        """Accuracy and recalls."""
+        return classification(truth.astype(np.int64), self.said, self.labels)
+
+    def against(self, champion: Classes | Amounts, truth: NDArray[Any]) -> dict[str, Any]:
+        """On how many rows is only one of the two right?"""
+        if not isinstance(champion, Classes):
+            raise ModelUnusable("the champion answers with numbers, not with classes")
+        mine_only, theirs_only = discordant(truth.astype(np.int64), self.said, champion.said)
+        return {"only_candidate": mine_only, "only_champion": theirs_only}
+
+
+@dataclass(frozen=True, slots=True)
+class Amounts:
+    """One number per row."""
+
+    said: Numbers
+
+    def measures(self, truth: NDArray[Any]) -> dict[str, float]:
+        """Errors, and the variance explained."""
+        return regression(truth.astype(np.float64), self.said)
+
+    def against(self, champion: Classes | Amounts, truth: NDArray[Any]) -> dict[str, Any]:
+        """By what share is the mean error smaller?"""
+        if not isinstance(champion, Amounts):
+            raise ModelUnusable("the champion answers with classes, not with numbers")
+        relative = relative_gain(truth.astype(np.float64), self.said, champion.said)
+        return {"only_candidate": 0, "only_champion": 0, "relative": relative}
+
+
+def _answers(fetched: Fetched, rows: HeldOut) -> Classes | Amounts:
+    meaning = mlflow_store.meaning_of(fetched.folder)
+    output = mlflow_store.predict(fetched.folder, rows.inputs)
     try:
-        return class_indices(mlflow_store.predict(fetched.folder, rows.inputs), labels)
-    except ValueError as error:
+        if meaning.kind == "classification":
+            return Classes(class_indices(output, meaning.labels), meaning.labels)
+        amounts = np.asarray(output, dtype=np.float64).reshape(len(rows.labels))
+    except (ValueError, TypeError) as error:
         raise ModelUnusable(f"{fetched.version}: {error}") from error
+    if not np.isfinite(amounts).all():
+        raise ModelUnusable(f"{fetched.version} answers with numbers that are not finite")
+    return Amounts(amounts)
 
 
 def _against_champion(
-    version: ModelVersion, rows: HeldOut, answers: Indices, scratch: Path
+    version: ModelVersion, rows: HeldOut, answers: Classes | Amounts, scratch: Path
 ) -> PairedShape | None:
     stands = mlflow_store.in_stage(version.name, Stage.PRODUCTION)
     if stands is None or stands.number == version.number:
         return None
     champion = _fetch(stands, scratch / "champion")
     try:
-        theirs = _answers(champion, rows, mlflow_store.labels_of(champion.folder))
+        compared = answers.against(_answers(champion, rows), rows.labels)
     except ModelUnusable as error:
         # Not comparable is not a pass: without the comparison the gate says unknown, and unknown blocks.
         _log.warning("champion %s cannot answer these rows: %s", stands, error)
         return None
-    mine_only, theirs_only = discordant(np.asarray(rows.labels, dtype=np.int64), answers, theirs)
-    return PairedShape(
-        champion=stands.number, champion_digest=champion.digest, rows=len(answers),
-        only_candidate=mine_only, only_champion=theirs_only,
-    )  # fmt: skip
+    return PairedShape(champion=stands.number, champion_digest=champion.digest, rows=len(rows.labels), **compared)

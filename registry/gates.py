@@ -8,13 +8,19 @@ from dataclasses import dataclass
 
 from registry.words import Measure, Outcome, Paired, Verdict
 
+NUMERIC = frozenset({"mae", "rmse", "r2"})
+
 
 @dataclass(frozen=True, slots=True)
 class NotWorse:
-    """How much worse than the champion a candidate may be: `margin` in points of accuracy, `significance` of a drop."""
+    """How much worse than the champion a candidate may be.
+
+    `margin` in accuracy (0.01 is one point), `significance` of a drop in it; `error_margin` as a share of mean error.
+    """
 
     margin: float
     significance: float
+    error_margin: float = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +50,17 @@ def judge(
 ) -> tuple[Verdict, ...]:
     """Weigh one version's measurements; a measure that is missing gives an unknown verdict, which blocks."""
     found = {measure.name: measure.value for measure in measures}
-    verdicts = [_floor(name, floor, found.get(name)) for name, floor in rules.floors.items()]
-    verdicts += [_ceiling(name, ceiling, found.get(name)) for name, ceiling in rules.ceilings.items()]
+    verdicts = [_floor(name, floor, found.get(name)) for name, floor in rules.floors.items() if _fits(name, found)]
+    verdicts += [_ceiling(name, limit, found.get(name)) for name, limit in rules.ceilings.items() if _fits(name, found)]
     if rules.not_worse:
         verdicts.append(not_worse(paired, champion, rules.not_worse))
     return tuple(verdicts)
+
+
+def _fits(name: str, found: Mapping[str, float]) -> bool:
+    """Does this rule speak of this kind of model? Where nothing was measured every rule does, and blocks."""
+    of_numbers = bool(found) and found.keys() >= NUMERIC
+    return (name in NUMERIC) == of_numbers if found else True
 
 
 def _floor(name: str, floor: float, found: float | None) -> Verdict:
@@ -80,6 +92,8 @@ def not_worse(paired: Paired | None, champion: Champion | None, rule: NotWorse) 
         return Verdict(gate, Outcome.UNKNOWN, f"not compared with champion {champion.number}")
     if (paired.champion, paired.champion_digest) != (champion.number, champion.digest or paired.champion_digest):
         return Verdict(gate, Outcome.UNKNOWN, f"compared with {paired.champion}, but {champion.number} is champion now")
+    if paired.relative:
+        return _not_worse_in_error(paired.relative, champion, rule)
     gain = (paired.only_candidate - paired.only_champion) / paired.rows
     interval = paired_interval(paired.only_candidate, paired.only_champion, paired.rows)
     told = f"accuracy {gain:+.3f} against champion {champion.number} (95 % {interval[0]:+.3f} to {interval[1]:+.3f})"
@@ -90,6 +104,17 @@ def not_worse(paired: Paired | None, champion: Champion | None, rule: NotWorse) 
     elif gain < 0 and p_worse < rule.significance:
         outcome, why = Outcome.FAILED, f"worse (p {p_worse:.3f})"
     return Verdict(gate, outcome, f"{told}: {why}", gain, -rule.margin, interval)
+
+
+def _not_worse_in_error(relative: tuple[float, float, float], champion: Champion, rule: NotWorse) -> Verdict:
+    gain, low, high = relative
+    told = f"mean error {-gain:+.1%} against champion {champion.number} (90 % {-high:+.1%} to {-low:+.1%})"
+    outcome, why = Outcome.PASSED, "smaller" if low > 0 else "within noise"
+    if high < 0:
+        outcome, why = Outcome.FAILED, "larger beyond noise"
+    elif gain < -rule.error_margin:
+        outcome, why = Outcome.FAILED, f"beyond the margin {rule.error_margin:.0%}"
+    return Verdict("not_worse", outcome, f"{told}: {why}", gain, -rule.error_margin, (low, high))
 
 
 def _leaning(paired: Paired, rule: NotWorse) -> str:

@@ -144,17 +144,25 @@ def fetch_run_file(version: ModelVersion, path: str, into: Path) -> Path | None:
         return Path(download_artifacts(run_id=version.run_id, artifact_path=path, dst_path=str(into)))
 
 
-def labels_of(folder: Path) -> tuple[str, ...]:
-    """The classes a downloaded model tells apart, in index order, as its `slipway` metadata says.
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a model's answers mean: classes (with their labels in index order), or numbers."""
+
+    kind: str
+    labels: tuple[str, ...]
+
+
+def meaning_of(folder: Path) -> Meaning:
+    """What do a downloaded model's answers mean, by its `slipway` metadata?
 
     Raises:
-        ModelUnusable: when it says nothing, or is no classifier.
+        ModelUnusable: when it does not say.
     """
     said = (Model.load(str(folder)).metadata or {}).get("slipway", {})
-    labels = said.get("labels")
-    if said.get("kind") != "classification" or not labels:
-        raise ModelUnusable(f"the model's metadata names no classes (kind {said.get('kind')!r})")
-    return tuple(map(str, labels))
+    kind, labels = said.get("kind"), tuple(map(str, said.get("labels") or ()))
+    if kind not in ("classification", "regression", "ranking") or (kind == "classification" and not labels):
+        raise ModelUnusable(f"the model's metadata names no kind of answer, or no classes (kind {kind!r})")
+    return Meaning(kind, labels)
 
 
 def predict(folder: Path, inputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
@@ -190,7 +198,7 @@ def _request(model: PyFuncModel, inputs: dict[str, NDArray[Any]]) -> object:
 
 def _array(output: Any) -> NDArray[Any]:
     if isinstance(output, Mapping):
-        output = output.get("probabilities", next(iter(output.values())))
+        output = output.get("probabilities", output.get("prediction", next(iter(output.values()))))
     return np.asarray(output.to_numpy() if hasattr(output, "to_numpy") else output)
 
 

@@ -20,7 +20,8 @@ from registry.gates import GateRules, NotWorse
 from registry.words import Stage
 
 Share = Annotated[float, Field(ge=0, le=1)]
-_MEASURE = re.compile(r"accuracy|recall_macro|recall_lowest|recall\..+")
+_MEASURES = ("accuracy", "recall_macro", "recall_lowest", "r2", "mae", "rmse")
+_MEASURE = re.compile(r"accuracy|recall_macro|recall_lowest|recall\..+|r2|mae|rmse")
 
 # The shipped policy.yaml says the same; a policy file is laid over this, so leaving a key out never opens a gate.
 BUILT_IN: Mapping[str, Any] = {
@@ -28,10 +29,11 @@ BUILT_IN: Mapping[str, Any] = {
     "ci": ["ci", "github-actions", "gitlab-ci"],
     "defaults": {
         "gates": {
-            "floors": {"accuracy": 0.80, "recall_macro": 0.75, "recall_lowest": 0.50},
+            "floors": {"accuracy": 0.80, "recall_macro": 0.75, "recall_lowest": 0.50, "r2": 0.0},
             "ceilings": {},
-            "not_worse": {"margin": 0.01, "significance": 0.05},
+            "not_worse": {"margin": 0.01, "significance": 0.05, "error_margin": 0.05},
             "evidence_max_age_days": 30,
+            "evidence_by": [],
         },
         "approvals": {"needed": 1, "of": [], "at_least": {}, "expire_after_days": 30, "claimed_names": "accept"},
     },
@@ -51,6 +53,7 @@ class NotWorseShape(_Shape):
 
     margin: Share = 0.01
     significance: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    error_margin: Share = 0.05
 
 
 class GatesShape(_Shape):
@@ -60,13 +63,14 @@ class GatesShape(_Shape):
     ceilings: dict[str, float | None] = {}
     not_worse: NotWorseShape | None = None
     evidence_max_age_days: Annotated[float, Field(gt=0)] = 30
+    evidence_by: list[str] = []
 
     @field_validator("floors", "ceilings")
     @classmethod
     def _known(cls, wanted: dict[str, float | None]) -> dict[str, float | None]:
         for name in wanted:
             if not _MEASURE.fullmatch(name):
-                near = difflib.get_close_matches(name, ("accuracy", "recall_macro", "recall_lowest"), 1, 0.3)
+                near = difflib.get_close_matches(name, _MEASURES, 1, 0.3)
                 raise ValueError(f"no measure is called {name!r}{f'; did you mean {near[0]!r}?' if near else ''}")
         return wanted
 
@@ -138,6 +142,7 @@ class StageRules:
 
     gates: GateRules
     evidence_max_age: timedelta
+    evidence_by: frozenset[str]
     approvals: ApprovalRules
     ci: frozenset[str]
     break_glass: frozenset[str]
@@ -172,9 +177,10 @@ def _rules(shape: RulesShape, whole: PolicyShape) -> StageRules:
         gates=GateRules(
             floors={name: value for name, value in gates.floors.items() if value is not None},
             ceilings={name: value for name, value in gates.ceilings.items() if value is not None},
-            not_worse=NotWorse(gates.not_worse.margin, gates.not_worse.significance) if gates.not_worse else None,
+            not_worse=NotWorse(**gates.not_worse.model_dump()) if gates.not_worse else None,
         ),
         evidence_max_age=timedelta(days=gates.evidence_max_age_days),
+        evidence_by=frozenset(gates.evidence_by),
         approvals=_approval_rules(shape.approvals, whole.roles),
         ci=frozenset(whole.ci),
         break_glass=frozenset(whole.break_glass),

@@ -1,7 +1,8 @@
 """Whether a version may move to a stage is decided here, and nowhere else. No I/O happens here.
 
 The rules:
-1. Staging and Production need evidence: measured on these bytes, young enough, every gate passed. Unknown blocks.
+1. Staging and Production need evidence: measured on these bytes, young enough, by somebody whose evidence the policy
+   accepts, every gate passed. Unknown blocks.
 2. The comparison with the champion must be with the champion of this moment.
 3. Approvals count when they are for the evidence's digest, given by a person whom the policy names (or anybody, where
    it names none) who is neither an author nor a CI identity nor anonymous, not in the future, not expired and not
@@ -115,6 +116,10 @@ def _weigh_evidence(case: Case, rules: StageRules, now: datetime) -> tuple[Evide
     reasons = [verdict.reason for verdict in evidence.verdicts if verdict.outcome is not Outcome.PASSED]
     if not evidence.verdicts:
         reasons.append("no gate applies, and no gate is no pass")
+    if rules.evidence_by and evidence.by.name not in rules.evidence_by:
+        reasons.append(f"checked by {evidence.by.name}, whose evidence does not count")
+    if rules.evidence_by and not (evidence.by.verified or rules.approvals.claimed_names_count):
+        reasons.append(f"checked by {evidence.by.name}, who is only claimed")
     if evidence.at > now:
         reasons.append(f"checked {evidence.at:%Y-%m-%d %H:%M}, in the future")
     if now - evidence.at > rules.evidence_max_age:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, field_validator, model_validator
 
 from registry.digest import digest_of
 from registry.ledger import Entry, Kind, canonical, moment_of, stamp
@@ -41,6 +41,7 @@ class PairedShape(Shape):
     rows: Annotated[int, Field(ge=1)]
     only_candidate: Annotated[int, Field(ge=0)]
     only_champion: Annotated[int, Field(ge=0)]
+    relative: tuple[FiniteFloat, FiniteFloat, FiniteFloat] | None = None
 
     @model_validator(mode="after")
     def _counts_fit(self) -> PairedShape:

@@ -103,13 +103,18 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """Candidate and champion on the same rows: how many only one of them got right."""
+    """Candidate and champion on the same rows.
+
+    Of classes: on how many rows only one of them was right. Of numbers: `relative`, by what share the candidate's mean
+    absolute error is smaller than the champion's, with its 90 % interval (so that each end is a one-sided 5 %).
+    """
 
     champion: int
     champion_digest: str
     rows: int
     only_candidate: int
     only_champion: int
+    relative: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

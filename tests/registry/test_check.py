@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.metrics import accuracy_score, recall_score
 
 from registry import (
@@ -17,13 +17,15 @@ from registry import (
     ModelVersion,
     Outcome,
     RegistryError,
+    Stage,
     check,
     commands,
     connect,
     mlflow_store,
     register_candidate,
 )
-from registry.evaluation import class_indices, classification, discordant
+from registry.evaluation import class_indices, classification, discordant, relative_gain
+from registry.wire import WordShape
 from tests.registry.world import LABELS, ROWS, World, points
 
 
@@ -63,17 +65,19 @@ def shifted(world: World, by: float) -> ModelVersion:
     return logged(world, model, *points(3, ROWS))
 
 
-def logged(world: World, model: LogisticRegression, held_out: Any, truth: Any) -> ModelVersion:
+def logged(
+    world: World, model: Any, held_out: Any, truth: Any, name: str = "images", kind: str = "classification"
+) -> ModelVersion:
     """Log and register a fitted model with its held-out rows."""
     with mlflow.start_run() as run:
         info = mlflow.sklearn.log_model(
             model, name="model", pip_requirements=[], input_example=held_out[:2],
-            metadata={"slipway": {"schema": 1, "kind": "classification", "labels": LABELS}},
+            metadata={"slipway": {"schema": 1, "kind": kind, "labels": LABELS}},
         )  # fmt: skip
         arrays: dict[str, Any] = {"in.values": held_out, "labels": truth}
         np.savez(world.folder / "held_out.npz", **arrays)
         mlflow.log_artifact(str(world.folder / "held_out.npz"), "evaluation")
-    return register_candidate("images", run_id=run.info.run_id, source=info.model_uri)
+    return register_candidate(name, run_id=run.info.run_id, source=info.model_uri)
 
 
 def test_a_failed_gate_exits_with_one_and_still_is_recorded(world: World) -> None:
@@ -101,7 +105,7 @@ def test_a_model_that_does_not_name_its_classes_cannot_be_checked(world: World) 
         info = mlflow.sklearn.log_model(model, name="mute", pip_requirements=[])
         mlflow.log_artifact(str(world.folder / "held_out.npz"), "evaluation")
     mute = register_candidate("mute", run_id=run.info.run_id, source=info.model_uri)
-    with pytest.raises(ModelUnusable, match="names no classes"):
+    with pytest.raises(ModelUnusable, match="names no kind of answer, or no classes"):
         check.check(mute)
 
 
@@ -164,3 +168,46 @@ def test_the_difference_in_accuracy_is_the_discordant_pairs(rows: list[tuple[int
     truth, mine, theirs = (np.array(column) for column in zip(*rows, strict=True))
     mine_only, theirs_only = discordant(truth, mine, theirs)
     assert mine_only - theirs_only == int((mine == truth).sum()) - int((theirs == truth).sum())
+
+
+# --- models that answer with a number
+
+
+def amounts(world: World, *, slope: float = 1.0) -> ModelVersion:
+    """A regression on the first column, whose training truth has this slope."""
+    connect()
+    values = points(1, 400)[0]
+    held_out = points(3, ROWS)[0]
+    noise = np.random.default_rng(5).normal(scale=0.05, size=ROWS)
+    model = LinearRegression().fit(values, slope * values[:, 0])
+    return logged(world, model, held_out, held_out[:, 0] + noise, name="amounts", kind="regression")
+
+
+def test_a_model_that_answers_with_numbers_is_measured_by_its_errors(world: World) -> None:
+    evidence = check.check(amounts(world))
+    assert evidence.passed
+    assert {verdict.gate for verdict in evidence.verdicts} == {"r2", "not_worse"}
+    assert {measure.name for measure in evidence.measures} == {"mae", "rmse", "r2"}
+
+
+def test_a_larger_error_than_the_champions_is_refused(world: World) -> None:
+    first = amounts(world)
+    check.check(first)
+    world.acting("bo")
+    mlflow_store.send_approval(first, WordShape())
+    mlflow_store.move(first, Stage.PRODUCTION)
+    world.acting("ana")
+    same, worse = check.check(amounts(world)), check.check(amounts(world, slope=0.8))
+    assert same.passed
+    (verdict,) = [v for v in worse.verdicts if v.gate == "not_worse"]
+    assert verdict.reason.startswith("mean error +")
+    assert verdict.reason.endswith("larger beyond noise")
+
+
+def test_the_gain_in_error_is_paired_and_mirrors_no_noise() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=500)
+    champion = truth + rng.normal(size=500)
+    assert relative_gain(truth, champion, champion) == (0, 0, 0)
+    gain, low, high = relative_gain(truth, truth + 0.5 * (champion - truth), champion)
+    assert (gain, low, high) == pytest.approx((0.5, 0.5, 0.5))

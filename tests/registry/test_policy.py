@@ -40,7 +40,7 @@ def test_an_edited_file_counts_at_once(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_leaving_a_gate_out_does_not_open_it() -> None:
     rules = parse("schema: 1\ndefaults: {gates: {floors: {accuracy: 0.95}}}", "mine").rules("images", Stage.PRODUCTION)
-    assert rules.gates.floors == {"accuracy": 0.95, "recall_macro": 0.75, "recall_lowest": 0.50}
+    assert rules.gates.floors == {"accuracy": 0.95, "recall_macro": 0.75, "recall_lowest": 0.50, "r2": 0.0}
 
 
 def test_null_takes_a_floor_away() -> None:

@@ -75,8 +75,19 @@ def test_evidence_from_the_future_blocks() -> None:
     assert "in the future" in reasons(replace(asked, standing=replace(asked.standing, evidence=ahead)))[0]
 
 
+def test_evidence_counts_only_from_those_whom_the_policy_names() -> None:
+    asked = case([yes(BO)])
+    assert not reasons(asked, rules("defaults: {gates: {evidence_by: [ci]}}"))
+    assert reasons(asked, rules("defaults: {gates: {evidence_by: [nightly]}}")) == (
+        "checked by ci, whose evidence does not count",
+    )
+    strict = rules("defaults: {gates: {evidence_by: [ci]}, approvals: {claimed_names: refuse}}")
+    assert "checked by ci, who is only claimed" in reasons(asked, strict)
+
+
 def test_a_policy_without_any_gate_lets_nothing_through() -> None:
-    bare = "defaults: {gates: {not_worse: null, floors: {accuracy: null, recall_macro: null, recall_lowest: null}}}"
+    none = "accuracy: null, recall_macro: null, recall_lowest: null, r2: null"
+    bare = f"defaults: {{gates: {{not_worse: null, floors: {{{none}}}}}}}"
     assert reasons(case([yes(BO)]), rules(bare)) == ("no gate applies, and no gate is no pass",)
 
 
