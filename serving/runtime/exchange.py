@@ -79,14 +79,22 @@ class Quick(Protocol):
 Capture = Callable[[Arrays, Arrays], None]
 
 
-@dataclass(slots=True)
-class Counts:
-    """What happened so far, beyond statuses?"""
+class Counts(Protocol):
+    """Who is told what happened, beyond statuses: rows, unknown, model_faults, capture_failures?"""
 
-    rows: int = 0
-    unknown: int = 0
-    model_faults: int = 0
-    capture_failures: int = 0
+    def count(self, counter: str, amount: int = 1) -> None:
+        """Count something."""
+
+
+class Kept:
+    """Counts in this process's own memory."""
+
+    def __init__(self) -> None:
+        self.counted = {"rows": 0, "unknown": 0, "model_faults": 0, "capture_failures": 0}
+
+    def count(self, counter: str, amount: int = 1) -> None:
+        """Count something."""
+        self.counted[counter] += amount
 
 
 @dataclass(slots=True)
@@ -102,7 +110,7 @@ class Exchange:
     predictor: Predictor
     quick: Quick | None = None
     capture: Capture | None = None
-    counts: Counts = field(default_factory=Counts)
+    counts: Counts = field(default_factory=Kept)
 
     def respond(self, request: Request) -> Response:
         """What is the answer to this request? Never raises a RuntimeFault."""
@@ -126,13 +134,14 @@ class Exchange:
 
     def write(self, asked: Asked, outputs: Arrays) -> Response:
         """What is the answer, once the model has spoken?"""
-        self.counts.rows += asked.rows
-        self.counts.unknown += len(asked.unknown)
+        self.counts.count("rows", asked.rows)
+        if asked.unknown:
+            self.counts.count("unknown", len(asked.unknown))
         if self.capture:
             try:
                 self.capture(asked.arrays, outputs)
             except OSError:
-                self.counts.capture_failures += 1
+                self.counts.count("capture_failures")
         manifest = self.predictor.manifest
         if asked.kind == NPY:
             return Response(200, NPY, npy.dump(answers.first_array(outputs, manifest)))
@@ -145,7 +154,7 @@ class Exchange:
     def refuse(self, fault: RuntimeFault) -> Response:
         """What is answered instead?"""
         if fault.status >= 500:
-            self.counts.model_faults += 1
+            self.counts.count("model_faults")
         return Response(fault.status, JSON, json.dumps({"error": str(fault)}).encode())
 
     def _arrays(self, request: Request) -> Arrays:

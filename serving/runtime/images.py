@@ -63,6 +63,8 @@ def _png(body: bytes, limits: Limits) -> Pixels:
     chunks = list(_chunks(body))
     if not chunks or chunks[0][0] != b"IHDR" or len(chunks[0][1]) != 13:
         raise BadRequest("the PNG has no header")
+    if chunks[-1][0] != b"IEND":
+        raise BadRequest("the PNG is cut off or damaged")
     head = chunks[0][1]
     width, height = int.from_bytes(head[:4], "big"), int.from_bytes(head[4:8], "big")
     depth, colour, interlaced = head[8], head[9], head[12]

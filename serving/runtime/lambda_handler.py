@@ -1,55 +1,133 @@
-"""The Lambda function: direct invocations, and HTTP events of function URLs and API Gateway."""
+"""The Lambda function: direct invocations, and HTTP events of function URLs and API Gateway (v1 and v2)."""
 
 from __future__ import annotations
 
 import base64
+import binascii
 import json
 import os
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
-from . import codec
 from .core import Predictor
 from .errors import BadRequest, RuntimeFault
+from .exchange import JSON, NPY, Exchange, Kept, Request, Response
+from .limits import Limits
 
-# Loaded at start, so that a broken bundle is an init error and no request pays for loading.
-_predictor = Predictor(Path(os.environ["LAMBDA_TASK_ROOT"]) / "bundle")
+NAMESPACE = "Slipway"
 
 
 def handler(event: Any, context: object) -> dict[str, Any]:
     """What is the answer to one event?
 
     A direct invocation gives the answer itself, or ``{"error": ..., "status": ...}``; an HTTP event gives a
-    response with a status code, headers and a JSON body.
+    response with a status code, headers and a body. Every call leaves one line on stdout, a structured log that
+    CloudWatch also reads as metrics (Embedded Metric Format).
     """
-    del context
-    if isinstance(event, dict) and "requestContext" in event:
-        return _http(event)
+    started = time.perf_counter()
+    rows, unknown = _counted["rows"], _counted["unknown"]
+    http = isinstance(event, dict) and "requestContext" in event
+    answer = _http(event) if http else _direct(event)
+    status = answer["statusCode"] if http else answer.get("status", 200)
+    _log(context, status, (time.perf_counter() - started) * 1e3, _counted["rows"] - rows,
+         _counted["unknown"] - unknown)
+    return answer
+
+
+def _direct(event: Any) -> dict[str, Any]:
     try:
-        return _predictor.answer(event)
+        answer = _predictor.answer(event)
     except RuntimeFault as fault:
+        _exchange.refuse(fault)
         return {"error": str(fault), "status": fault.status}
+    _counted["rows"] += _rows(answer["predictions"])
+    _counted["unknown"] += len(answer.get("unknown", ()))
+    return answer
+
+
+def _rows(predictions: Any) -> int:
+    return len(next(iter(predictions.values())) if isinstance(predictions, dict) else predictions)
 
 
 def _http(event: dict[str, Any]) -> dict[str, Any]:
+    headers = _headers(event)
+    if _method(event) == "GET":
+        return _answered(Response(200, JSON, json.dumps(_described()).encode()))
     try:
-        return _response(200, _predictor.answer(codec.parse_json(_body(event))))
+        request = Request(_body(event), headers.get("content-type", ""), headers.get("accept", ""),
+                          headers.get("content-encoding", ""))
     except RuntimeFault as fault:
-        return _response(fault.status, {"error": str(fault)})
+        return _answered(_exchange.refuse(fault))
+    return _answered(_exchange.respond(request))
+
+
+def _method(event: dict[str, Any]) -> str:
+    context = event["requestContext"]
+    http = context.get("http") if isinstance(context, dict) else None
+    return str(event.get("httpMethod") or (http.get("method") if isinstance(http, dict) else "") or "POST")
+
+
+def _headers(event: dict[str, Any]) -> dict[str, str]:
+    found = event.get("headers")
+    if not isinstance(found, dict):
+        found = {k: v[-1] for k, v in (event.get("multiValueHeaders") or {}).items() if v}
+    return {str(k).lower(): str(v) for k, v in found.items()}
 
 
 def _body(event: dict[str, Any]) -> bytes:
-    body = event.get("body") or ""
+    body = event.get("body")
+    if body is None:
+        return b""
+    if not isinstance(body, str):
+        raise BadRequest("the event's body is no text")
     if not event.get("isBase64Encoded"):
-        return str(body).encode()
+        try:
+            return body.encode()
+        except UnicodeEncodeError:
+            raise BadRequest("the body holds half a surrogate pair") from None
     try:
         return base64.b64decode(body, validate=True)
-    except ValueError:
+    except (ValueError, binascii.Error):
         raise BadRequest("the body says it is base64 and is not") from None
 
 
-def _response(status: int, answer: dict[str, Any]) -> dict[str, Any]:
+def _answered(response: Response) -> dict[str, Any]:
     served = _predictor.manifest
-    headers = {"Content-Type": "application/json", "X-Model": f"{served.name}/{served.version}",
+    headers = {"Content-Type": response.kind, "X-Model": f"{served.name}/{served.version}",
                "X-Model-Digest": served.digest}
-    return {"statusCode": status, "headers": headers, "body": json.dumps(answer)}
+    if response.kind == NPY:
+        return {"statusCode": response.status, "headers": headers, "isBase64Encoded": True,
+                "body": base64.b64encode(response.body).decode("ascii")}
+    return {"statusCode": response.status, "headers": headers, "isBase64Encoded": False,
+            "body": response.body.decode()}
+
+
+def _described() -> dict[str, Any]:
+    served = _predictor.manifest
+    return {"model": {"name": served.name, "version": served.version, "digest": served.digest},
+            "inputs": [{"name": t.name, "type": t.dtype, "shape": list(t.shape)} for t in served.inputs]}
+
+
+def _log(context: object, status: int, milliseconds: float, rows: int, unknown: int) -> None:
+    served = _predictor.manifest
+    line = {
+        "_aws": {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": _METRICS},
+        "level": "INFO" if status < 500 else "ERROR", "message": "answered", "service": served.name,
+        "Model": served.name, "Version": str(served.version), "digest": served.digest, "status": status,
+        "function_request_id": getattr(context, "aws_request_id", None),
+        "Latency": round(milliseconds, 3), "Rows": rows, "Unknown": unknown, "Requests": 1,
+        "Refused": int(400 <= status < 500), "Faults": int(status >= 500)}
+    sys.stdout.write(json.dumps(line) + "\n")
+
+
+_METRICS = [{"Namespace": NAMESPACE, "Dimensions": [["Model", "Version"]], "Metrics": [
+    {"Name": "Latency", "Unit": "Milliseconds"},
+    *({"Name": name, "Unit": "Count"} for name in ("Rows", "Unknown", "Requests", "Refused", "Faults"))]}]
+
+# Loaded at start, so that a broken bundle is an init error and no request pays for loading.
+_predictor = Predictor(Path(os.environ["LAMBDA_TASK_ROOT"]) / "bundle", limits=Limits.of(os.environ))
+_kept = Kept()
+_counted = _kept.counted
+_exchange = Exchange(_predictor, counts=_kept)

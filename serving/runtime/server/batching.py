@@ -1,0 +1,192 @@
+"""Requests that wait at the same moment answered together, and refused before too many wait.
+
+There is no timer: what one turn of the event loop brought is answered at its end, so a lone request waits for nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..core import Golden, Predictor
+from ..errors import RuntimeFault
+from ..exchange import Asked, Exchange, Response
+from ..fit import Arrays
+from .tally import Tally
+
+MOST_ROWS = 64  # of one batch: beyond, batching gains little more and the first to come waits longer
+GAIN = 1.3  # what a batch must gain per row to be worth joining and cutting arrays
+SLOW = 0.002  # seconds; a model this slow runs beside the event loop, so that /ping is still answered
+
+
+class Overloaded(RuntimeFault):
+    """Would this request wait too long?"""
+
+    status = 503
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast does the model answer?
+
+    Attributes:
+        one: seconds for a request of one row.
+        row: seconds for each row of a batch.
+        together: whether requests gain by being answered together, and get the same answers.
+    """
+
+    one: float
+    row: float
+    together: bool
+
+
+def measure(predictor: Predictor, golden: Golden, *, rows: int = 16, turns: int = 9) -> Pace:
+    """How fast does this model answer its golden requests, alone and together?"""
+    many = {k: np.concatenate([v] * (rows // len(v) + 1))[:rows] for k, v in golden.inputs.items()}
+    one = {k: v[:1] for k, v in many.items()}
+    alone, joined = _fastest(predictor, one, turns), _fastest(predictor, many, turns)
+    row = joined / rows
+    together = alone / row >= GAIN and _agree(predictor, many)
+    return Pace(alone, row if together else alone, together)
+
+
+def _fastest(predictor: Predictor, arrays: Arrays, turns: int) -> float:
+    ready, best = predictor.prepare(arrays)[0], float("inf")
+    for _ in range(turns):
+        started = time.perf_counter()
+        predictor.run(ready)
+        best = min(best, time.perf_counter() - started)
+    return best
+
+
+def _agree(predictor: Predictor, many: Arrays) -> bool:
+    together = predictor.predict(many)
+    rows = len(next(iter(many.values())))
+    alone = [predictor.predict({k: v[i : i + 1] for k, v in many.items()}) for i in range(rows)]
+    return all(len(array) == rows and _same(array, np.concatenate([a[name] for a in alone]))
+               for name, array in together.items())
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    if a.shape != b.shape:
+        return False
+    return bool(np.allclose(a, b, rtol=1e-4, atol=1e-5) if a.dtype.kind == "f" else (a == b).all())
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A request that waits, and who is told its answer?"""
+
+    asked: Asked
+    reply: Callable[[Response], None]
+
+
+class Batcher:
+    """Answers what waits, at the end of each turn of the event loop.
+
+    Args:
+        exchange: reads and writes, and holds the predictor.
+        pace: how fast the model is.
+        wait: seconds that a request may have to wait.
+        tally: is told what happened.
+    """
+
+    def __init__(self, exchange: Exchange, pace: Pace, wait: float, tally: Tally) -> None:
+        self._exchange = exchange
+        self._pace = pace
+        self._most = max(1, int(wait / max(pace.row, 1e-6)))
+        self._tally = tally
+        self._queue: deque[Waiting] = deque()
+        self._rows = 0
+        self._running = False
+        self._loop = asyncio.get_running_loop()
+        self._beside = ThreadPoolExecutor(1) if pace.one > SLOW else None
+
+    @property
+    def idle(self) -> bool:
+        """Does nothing wait or run?"""
+        return not self._queue and not self._running
+
+    def submit(self, asked: Asked, reply: Callable[[Response], None]) -> None:
+        """Answer this request when its turn comes.
+
+        Raises:
+            Overloaded: too much waits already.
+        """
+        if self._rows >= self._most:
+            self._tally.add("overloads")
+            raise Overloaded("too many requests wait; try again later")
+        self._queue.append(Waiting(asked, reply))
+        self._rows += asked.rows
+        if not self._running:
+            self._running = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        if self._beside:
+            batch = self._next()
+            job = self._loop.run_in_executor(self._beside, self._answers, batch)
+            job.add_done_callback(lambda done: self._told(batch, done.result()))
+            return
+        # Only what waited when this turn began: what comes meanwhile waits for the next.
+        for _ in range(len(self._queue)):
+            if not self._queue:
+                break
+            batch = self._next()
+            self._tell(batch, self._answers(batch))
+        self._running = False
+
+    def _told(self, batch: list[Waiting], answers: list[Arrays | RuntimeFault]) -> None:
+        self._tell(batch, answers)
+        self._running = bool(self._queue)
+        if self._running:
+            self._flush()
+
+    def _next(self) -> list[Waiting]:
+        first = self._queue.popleft()
+        batch, rows = [first], first.asked.rows
+        while self._pace.together and self._queue and rows + self._queue[0].asked.rows <= MOST_ROWS:
+            if not _joins(first.asked.ready, self._queue[0].asked.ready):
+                break
+            batch.append(self._queue.popleft())
+            rows += batch[-1].asked.rows
+        self._rows -= rows
+        return batch
+
+    def _answers(self, batch: list[Waiting]) -> list[Arrays | RuntimeFault]:
+        self._tally.add("batches")
+        if len(batch) == 1:
+            return [self._run(batch[0].asked.ready)]
+        names = batch[0].asked.ready
+        said = self._run({name: np.concatenate([w.asked.ready[name] for w in batch]) for name in names})
+        if isinstance(said, RuntimeFault):  # one request must not spoil another's answer
+            return [self._run(w.asked.ready) for w in batch]
+        cut, start = [], 0
+        for waiting in batch:
+            end = start + waiting.asked.rows
+            cut.append({name: array[start:end] for name, array in said.items()})
+            start = end
+        return list(cut)
+
+    def _run(self, ready: Arrays) -> Arrays | RuntimeFault:
+        try:
+            return self._exchange.predictor.run(ready)
+        except RuntimeFault as fault:
+            return fault
+
+    def _tell(self, batch: list[Waiting], answers: list[Arrays | RuntimeFault]) -> None:
+        for waiting, said in zip(batch, answers, strict=True):
+            if isinstance(said, RuntimeFault):
+                waiting.reply(self._exchange.refuse(said))
+            else:
+                waiting.reply(self._exchange.write(waiting.asked, said))
+
+
+def _joins(a: Arrays, b: Arrays) -> bool:
+    return all(a[name].shape[1:] == b[name].shape[1:] for name in a)

@@ -1,0 +1,41 @@
+"""JPEG by Pillow, where Pillow is installed."""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+import numpy as np
+
+from .. import images
+from ..errors import BadRequest
+from ..images import Pixels
+from ..limits import Limits
+
+
+def enable() -> bool:
+    """Let the runtime read JPEG, if it can be read here; could it?"""
+    try:
+        import PIL.Image  # noqa: F401 - asked for, not used: is it there?
+    except ModuleNotFoundError:
+        return False
+    images.jpeg = read
+    return True
+
+
+def read(body: bytes, limits: Limits) -> Pixels:
+    """Which pixels, shape (height, width, 1 or 3), does this JPEG hold?
+
+    Raises:
+        BadRequest: 400 when it is damaged, 413 when it is too large.
+    """
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings(), Image.open(io.BytesIO(body), formats=["JPEG"]) as picture:
+            warnings.simplefilter("ignore")
+            images.refuse_large(*picture.size, limits)
+            plain = picture.convert("L" if picture.mode == "L" else "RGB")
+            return np.asarray(plain, np.uint8).reshape(picture.height, picture.width, -1)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise BadRequest(f"the JPEG cannot be read: {type(error).__name__}") from None
