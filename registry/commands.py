@@ -165,9 +165,13 @@ def _moment(text: str) -> datetime:
 
 
 def __getattr__(name: str) -> click.Command:
-    """The ledger's own group of commands, where the root looks for it."""
+    """The commands with modules of their own, where the root looks for them."""
     if name == "ledger":
         from registry.ledger_commands import ledger
 
         return ledger
+    if name == "watch":
+        from registry.watch_commands import watch
+
+        return watch
     raise AttributeError(name)

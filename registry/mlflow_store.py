@@ -244,9 +244,15 @@ def move(version: ModelVersion, stage: Stage) -> ModelVersion:
         return _word(store.transition_model_version_stage(version.name, str(version.number), stage.value, archive))
 
 
-def ledger(model: str | None = None, version: int | None = None) -> list[Entry]:
-    """All ledger entries of one version, one model, or everything, oldest first."""
-    return _read(model, version)[0]
+def models() -> list[str]:
+    """The names of all registered models."""
+    with _mapped():
+        return [model.name for model in mlflow.search_registered_models()]
+
+
+def ledger(model: str | None = None, version: int | None = None, after: int = 0) -> list[Entry]:
+    """All ledger entries of one version, one model, or everything, after a number; oldest first."""
+    return _read(model, version, after)[0]
 
 
 def whole_ledger() -> tuple[list[Entry], tuple[int, str]]:
@@ -254,10 +260,10 @@ def whole_ledger() -> tuple[list[Entry], tuple[int, str]]:
     return _read(None, None)
 
 
-def _read(model: str | None, version: int | None) -> tuple[list[Entry], tuple[int, str]]:
+def _read(model: str | None, version: int | None, after: int = 0) -> tuple[list[Entry], tuple[int, str]]:
     found: list[Entry] = []
     while True:
-        page = _page(model, version, found[-1].seq if found else 0)
+        page = _page(model, version, found[-1].seq if found else after)
         found += [shape.entry() for shape in page.entries]
         if not page.entries or found[-1].seq >= page.head_seq:
             return found, (page.head_seq, page.head_hash)
