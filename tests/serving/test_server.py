@@ -100,7 +100,7 @@ def test_pipelined_requests_are_answered_in_their_order(front: ServerFront) -> N
                             b"Host: x\r\nConnection: close\r\n\r\n")
     assert re.findall(rb"HTTP/1.1 (\d+)", said) == [
         b"200", b"200", b"200", b"404"]
-    assert said.index(b"predictions") < said.index(b"healthy") < said.rindex(b"predictions") < said.index(b"nothing")
+    assert said.index(b"predictions") < said.index(b"healthy") < said.rindex(b"X-Model: ") < said.index(b"there is nothing")
 
 
 def test_metrics_count_what_was_answered_and_refused(folder: Path) -> None:
