@@ -32,7 +32,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 @click.option(
     "--state",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Keep unpacked code and models here; else a temporary folder.",
+    help="Keep the account here over restarts; else it is gone at the end.",
 )
 @click.option(
     "--settle-seconds",

@@ -12,7 +12,7 @@ class Options:
 
     Attributes:
         port: On 127.0.0.1; 0 takes a free one.
-        state: Where unpacked code and models are kept; a temporary folder when None.
+        state: Where the account is kept over restarts; a temporary folder when None.
         settle_seconds: How long a changed function stays Pending or InProgress.
         speed: SageMaker's waiting times, such as baking, are divided by this.
         image: ``PATTERN=COMMAND`` each: how container images are played, before the built-in way for AWS's own.

@@ -42,9 +42,8 @@ def _key() -> str:
 
 def _bucket(key_arn: str) -> None:
     backend = s3_backends[ACCOUNT][PARTITION]
-    if BUCKET in backend.buckets:
-        return
-    backend.create_bucket(BUCKET, REGION)
+    if BUCKET not in backend.buckets:
+        backend.create_bucket(BUCKET, REGION)
     backend.put_bucket_versioning(BUCKET, "Enabled")
     blocked = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
     backend.put_public_access_block(BUCKET, dict.fromkeys(blocked, True))

@@ -28,6 +28,7 @@ from serving.local.errors import AwsError, LocalAwsError
 from serving.local.faults import Faults
 from serving.local.functions import FunctionService
 from serving.local.interpreters import Interpreter, find_interpreters
+from serving.local.keeper import Keeper
 from serving.local.options import Options
 from serving.local.premises import Premises
 from serving.local.processes import Nursery
@@ -63,6 +64,9 @@ class LocalAws:
         self._faults = Faults()
         hosting = (self._endpoints.service, self._endpoints.runtime)
         self._services: Mapping[str, Sequence[Service]] = {"lambda": (self.functions.service,), "sagemaker": hosting}
+        self._keeper = Keeper(self.state, self.functions, self._endpoints) if options.state else None
+        if self._keeper:
+            self._keeper.load()
         seeds.seed()
 
     @property
@@ -95,11 +99,15 @@ class LocalAws:
         logging.getLogger("werkzeug").setLevel(logging.WARNING)
         # Services refuse with codes that their models do not list: AWS's common ones.
         warnings.filterwarnings("ignore", message=".*does not match an error shape")
+        if self._keeper:
+            self._keeper.start()
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     def close(self) -> None:
         """End every process, stop answering, remove the temporary folder."""
         self._watcher.stop()
+        if self._keeper:
+            self._keeper.stop()
         self._nursery.close()
         self.functions.close()
         self._server.shutdown()

@@ -23,7 +23,7 @@ SERVER = Path(__file__).with_name("server.py")
 ECHO = "def handler(event, context):\n    return event\n"
 
 
-def client_for(environment: dict[str, str], service: str) -> Any:
+def client_for(environment: dict[str, str], service: str, *, checked: bool = True) -> Any:
     """A client as a user's would be, but with no retries: a refusal is to be seen at once."""
     made = boto3.client(
         service,
@@ -33,7 +33,7 @@ def client_for(environment: dict[str, str], service: str) -> Any:
         region_name=environment["AWS_REGION"],
         config=Config(retries={"total_max_attempts": 1}, read_timeout=60, max_pool_connections=50),
     )
-    if service in ("lambda", "sagemaker"):
+    if checked and service in ("lambda", "sagemaker"):
         made.meta.events.register("after-call.*.*", _as_modelled)
     return made
 

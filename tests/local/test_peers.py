@@ -66,7 +66,7 @@ def peer(
 
         def client(service: str) -> Any:
             if service not in made:
-                made[service] = client_for(environment, service)
+                made[service] = client_for(environment, service, checked=found is None)
             return made[service]
 
         if found is None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from serving.local.endpoints import kept
 from serving.local.endpoints.control import EndpointControl
 from serving.local.endpoints.deployment import Workshop
 from serving.local.endpoints.images import Images, Recipe
@@ -22,10 +24,20 @@ class EndpointService:
     """SageMaker hosting as one thing: the control plane's service and the runtime's."""
 
     def __init__(self, premises: Premises, *, recipes: Sequence[Recipe], speed: float) -> None:
-        shelves = Shelves()
+        shelves = self._shelves = Shelves()
         shop = Workshop(Images(recipes), ModelData(premises.state / "models"), premises)
-        control = EndpointControl(shelves, Lifecycle(shop, speed=speed))
+        self._lifecycle = Lifecycle(shop, speed=speed)
+        control = EndpointControl(shelves, self._lifecycle)
         parts = (RegistryControl(shelves), control, TransformControl(shelves, shop))
         operations = {name: operation for part in parts for name, operation in part.operations().items()}
         self.service = Service("sagemaker", operations)
         self.runtime = Service("sagemaker-runtime", EndpointInvoker(shelves).operations(), dialect=_RUNTIME)
+
+    def dump(self) -> dict[str, Any]:
+        """Everything to be kept, by region."""
+        return {shelf.region: kept.dump(shelf) for shelf in self._shelves}
+
+    def load(self, data: Mapping[str, Any]) -> None:
+        """Put back what `dump` gave; endpoints start again."""
+        for region, shelf in data.items():
+            kept.load(self._shelves[region], shelf, self._lifecycle)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from serving.local.functions import kept
 from serving.local.functions.aliases import AliasControl
 from serving.local.functions.attributes import AttributeControl
 from serving.local.functions.control import FunctionControl
@@ -21,7 +25,9 @@ class FunctionService:
         endpoint = premises.endpoint
         self.packages = PackageStore(premises.state / "packages")
         self._host = FunctionHost(premises, self.packages)
-        control = FunctionControl(self._host, self.packages, endpoint=endpoint, settle_seconds=settle_seconds)
+        control = self._control = FunctionControl(
+            self._host, self.packages, endpoint=endpoint, settle_seconds=settle_seconds
+        )
         attributes = AttributeControl(control, self._host, port=premises.port)
         invoker = Invoker(control, self._host)
         parts = (
@@ -36,6 +42,15 @@ class FunctionService:
         unchecked = frozenset({"runtime", "compatibleRuntime", "compatibleRuntimes"})
         self.service = Service("lambda", operations, unchecked=unchecked)
         self.urls = FunctionUrls(attributes, invoker)
+
+    def dump(self) -> dict[str, Any]:
+        """Everything to be kept, by region."""
+        return {catalog.region: kept.dump(catalog) for catalog in self._control.catalogs()}
+
+    def load(self, data: Mapping[str, Any]) -> None:
+        """Put back what `dump` gave."""
+        for region, catalog in data.items():
+            kept.load(self._control.catalog(region), catalog, self.packages)
 
     def close(self) -> None:
         """End every function's processes."""

@@ -50,6 +50,10 @@ class FunctionControl:
         """One region's functions and layers."""
         return self._catalogs.setdefault(region, Catalog(region))
 
+    def catalogs(self) -> list[Catalog]:
+        """Every region's."""
+        return list(self._catalogs.values())
+
     def operations(self) -> Mapping[str, Operation]:
         """Lambda's names of what is done here."""
         return {

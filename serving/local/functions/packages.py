@@ -63,6 +63,17 @@ class PackageStore:
                 self._known[sha256] = self._unpack(content, sha256)
             return self._known[sha256]
 
+    def known(self, sha256: str) -> Package:
+        """The package with this hash, which was unpacked before a restart.
+
+        Raises:
+            KeyError: It is not there any more.
+        """
+        archive = self._folder / sha256 / "package.zip"
+        if sha256 not in self._known and archive.is_file():
+            self.add(archive.read_bytes())
+        return self._known[sha256]
+
     def archive(self, sha256: str) -> bytes | None:
         """The zip with this hash, if it is here."""
         package = self._known.get(sha256)
