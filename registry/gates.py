@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 
 from registry.words import Measure, Outcome, Paired, Verdict
 
@@ -25,11 +26,12 @@ class NotWorse:
 
 @dataclass(frozen=True, slots=True)
 class GateRules:
-    """Which gates apply: floors and ceilings by measure, and the comparison with the champion."""
+    """Which gates apply: floors and ceilings by measure, the comparison with the champion, files that may not be."""
 
     floors: Mapping[str, float]
     ceilings: Mapping[str, float]
     not_worse: NotWorse | None
+    forbidden_files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,11 @@ def rival(champion: Champion | None, number: int) -> Champion | None:
 
 
 def judge(
-    measures: tuple[Measure, ...], paired: Paired | None, rules: GateRules, champion: Champion | None
+    measures: tuple[Measure, ...],
+    paired: Paired | None,
+    rules: GateRules,
+    champion: Champion | None,
+    files: Sequence[str] = (),
 ) -> tuple[Verdict, ...]:
     """Weigh one version's measurements; a measure that is missing gives an unknown verdict, which blocks."""
     found = {measure.name: measure.value for measure in measures}
@@ -54,7 +60,19 @@ def judge(
     verdicts += [_ceiling(name, limit, found.get(name)) for name, limit in rules.ceilings.items() if _fits(name, found)]
     if rules.not_worse:
         verdicts.append(not_worse(paired, champion, rules.not_worse))
+    if rules.forbidden_files:
+        verdicts.append(_files(files, rules.forbidden_files))
     return tuple(verdicts)
+
+
+def _files(files: Sequence[str], forbidden: Sequence[str]) -> Verdict:
+    """Some formats run code while they are loaded; a version that is to be served has none of them."""
+    found = [path for path in files if any(fnmatch(path.lower(), pattern) for pattern in forbidden)]
+    if not files:
+        return Verdict("files", Outcome.UNKNOWN, "files not listed")
+    if found:
+        return Verdict("files", Outcome.FAILED, f"files that may run code: {', '.join(found)}")
+    return Verdict("files", Outcome.PASSED, f"{len(files)} files, none that may run code")
 
 
 def _fits(name: str, found: Mapping[str, float]) -> bool:

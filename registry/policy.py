@@ -34,6 +34,7 @@ BUILT_IN: Mapping[str, Any] = {
             "not_worse": {"margin": 0.01, "significance": 0.05, "error_margin": 0.05},
             "evidence_max_age_days": 30,
             "evidence_by": [],
+            "forbidden_files": ["*.pkl", "*.pickle", "*.joblib", "*.dill", "*.h5", "*.hdf5", "*.pt", "*.pth"],
         },
         "approvals": {"needed": 1, "of": [], "at_least": {}, "expire_after_days": 30, "claimed_names": "accept"},
     },
@@ -64,6 +65,7 @@ class GatesShape(_Shape):
     not_worse: NotWorseShape | None = None
     evidence_max_age_days: Annotated[float, Field(gt=0)] = 30
     evidence_by: list[str] = []
+    forbidden_files: list[str] = []
 
     @field_validator("floors", "ceilings")
     @classmethod
@@ -178,6 +180,7 @@ def _rules(shape: RulesShape, whole: PolicyShape) -> StageRules:
             floors={name: value for name, value in gates.floors.items() if value is not None},
             ceilings={name: value for name, value in gates.ceilings.items() if value is not None},
             not_worse=NotWorse(**gates.not_worse.model_dump()) if gates.not_worse else None,
+            forbidden_files=tuple(pattern.lower() for pattern in gates.forbidden_files),
         ),
         evidence_max_age=timedelta(days=gates.evidence_max_age_days),
         evidence_by=frozenset(gates.evidence_by),

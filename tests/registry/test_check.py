@@ -186,7 +186,7 @@ def amounts(world: World, *, slope: float = 1.0) -> ModelVersion:
 def test_a_model_that_answers_with_numbers_is_measured_by_its_errors(world: World) -> None:
     evidence = check.check(amounts(world))
     assert evidence.passed
-    assert {verdict.gate for verdict in evidence.verdicts} == {"r2", "not_worse"}
+    assert {verdict.gate for verdict in evidence.verdicts} == {"r2", "not_worse", "files"}
     assert {measure.name for measure in evidence.measures} == {"mae", "rmse", "r2"}
 
 

@@ -37,6 +37,13 @@ def test_a_measure_above_its_ceiling_fails() -> None:
     assert verdict.outcome is Outcome.FAILED
 
 
+def test_a_file_that_may_run_code_when_loaded_fails_wherever_it_lies() -> None:
+    rules = GateRules(floors={}, ceilings={}, not_worse=None, forbidden_files=("*.pkl",))
+    (good,), (bad,), (none,) = (judge((), None, rules, None, f) for f in (["MLmodel"], ["MLmodel", "a/b.PKL"], []))
+    assert (good.outcome, bad.outcome, none.outcome) == (Outcome.PASSED, Outcome.FAILED, Outcome.UNKNOWN)
+    assert "a/b.PKL" in bad.reason
+
+
 def test_no_champion_is_a_pass_that_says_so() -> None:
     verdict = not_worse(None, None, RULE)
     assert (verdict.outcome, verdict.reason) == (Outcome.PASSED, "no champion to compare with")

@@ -87,7 +87,7 @@ def test_evidence_counts_only_from_those_whom_the_policy_names() -> None:
 
 def test_a_policy_without_any_gate_lets_nothing_through() -> None:
     none = "accuracy: null, recall_macro: null, recall_lowest: null, r2: null"
-    bare = f"defaults: {{gates: {{not_worse: null, floors: {{{none}}}}}}}"
+    bare = f"defaults: {{gates: {{not_worse: null, forbidden_files: [], floors: {{{none}}}}}}}"
     assert reasons(case([yes(BO)]), rules(bare)) == ("no gate applies, and no gate is no pass",)
 
 
