@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import threading
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from serving.local.endpoints import EndpointService
 from serving.local.errors import LocalAwsError
@@ -20,6 +21,9 @@ class Keeper:
     """Keeps the account in ``account.json`` and ``objects/`` of the state folder.
 
     A change is on disk within a second; whoever kills the local AWS loses at most that.
+
+    Raises:
+        LocalAwsError: Another local AWS has this folder.
     """
 
     def __init__(self, folder: Path, functions: FunctionService, endpoints: EndpointService) -> None:
@@ -27,6 +31,7 @@ class Keeper:
         self._objects = Objects(folder / "objects")
         self._functions = functions
         self._endpoints = endpoints
+        self._lock = _locked(folder / "lock")
         self._last = ""
         self._stop = threading.Event()
 
@@ -58,6 +63,7 @@ class Keeper:
         """Write once more, and then no more."""
         self._stop.set()
         self._save()
+        self._lock.close()
 
     def _run(self) -> None:
         while not self._stop.wait(_EVERY_SECONDS):
@@ -79,3 +85,16 @@ class Keeper:
             draft.write_text(text)
             draft.replace(self._file)
             self._last = text
+
+
+def _locked(file: Path) -> IO[str]:
+    """Hold a state folder for this process alone; the lock goes with the process, however it ends."""
+    held = file.open("w")
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        held.close()
+        raise LocalAwsError(
+            f"another local AWS keeps its account in {file.parent}. Next: stop it, or start with another --state"
+        ) from error
+    return held

@@ -122,3 +122,11 @@ def test_a_state_that_cannot_be_read_is_told_and_left_alone(tmp_path: Path) -> N
     with pytest.raises(LocalAwsError, match="schema 99, wanted 1"), running("--state", str(tmp_path)):
         pass
     assert (tmp_path / "account.json").read_text() == '{"schema": 99}'
+
+
+def test_two_local_awss_do_not_share_a_folder(tmp_path: Path) -> None:
+    with (
+        running("--state", str(tmp_path)), pytest.raises(LocalAwsError, match="another local AWS keeps its account"),
+        running("--state", str(tmp_path)),
+    ):
+        pass
