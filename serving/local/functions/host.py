@@ -56,13 +56,12 @@ class FunctionHost:
         Raises:
             AwsError: As many events as allowed are running (429).
         """
-        environment = self._borrow(revision, reserved)
+        environment, alive = self._borrow(revision, reserved), False
         try:
             outcome = environment.invoke(payload, invoked_arn, client_context)
-        except BaseException:
-            self._give_back(environment, alive=False)
-            raise
-        self._give_back(environment, alive=outcome.alive)
+            alive = outcome.alive
+        finally:
+            self._give_back(environment, alive=alive)
         return outcome, environment.log_stream
 
     def warm(self, revision: Revision, count: int) -> None:
