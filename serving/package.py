@@ -23,14 +23,27 @@ HANDLER = "serving.runtime.lambda_handler.handler"
 PLATFORMS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014")
 
 # Raise when the rules below change what a layer holds: it is part of the layer's identity.
-LAYER_RULES = 1
-# Never imported when serving. numpy's tests stay: numpy.testing imports from them.
+LAYER_RULES = 2
+# Never imported when serving. numpy.testing goes with the tests that it imports from.
 UNUSED = (
-    "bin", "numpy/f2py", "numpy/_pyinstaller", "onnxruntime/backend", "onnxruntime/datasets",
+    "bin", "numpy/f2py", "numpy/_pyinstaller", "numpy/distutils", "numpy/fft", "numpy/ma", "numpy/polynomial",
+    "numpy/random", "numpy/testing", "numpy/tests", "numpy/_typing", "numpy/typing", "onnxruntime/backend", "onnxruntime/datasets",
     "onnxruntime/quantization", "onnxruntime/tools", "onnxruntime/transformers",
 )
 # onnxruntime's Python module has the library built in; this second copy is for C programs.
-UNUSED_FILES = ("onnxruntime/capi/libonnxruntime.so*", "**/*.pyi", "numpy/**/*.a", "numpy/**/*.h")
+UNUSED_FILES = ("onnxruntime/capi/libonnxruntime.so*", "**/*.pyi", "numpy/**/*.a", "numpy/**/*.h",
+                "numpy/**/tests/**/*", "**/*.dist-info/RECORD")
+_ANY = "class _Any:\n    def __class_getitem__(cls, item):\n        return cls\n"
+# What a cold start would read and nobody asks for: docstrings put on at import (8 ms), types (12 ms), and what
+# onnxruntime's package offers to tools (10 ms). Serving opens its session by the extension module.
+STUBS = {
+    "numpy/_core/_add_newdocs.py": "", "numpy/_core/_add_newdocs_scalars.py": "",
+    "numpy/_typing/__init__.py": f"{_ANY}\n\ndef __getattr__(name):\n    return _Any\n",
+    "numpy/typing/__init__.py": f"{_ANY}\n\nNDArray = ArrayLike = DTypeLike = _Any\n",
+    "onnxruntime/__init__.py": "",
+}
+# Of our own runtime, what only the container server imports.
+SERVER_ONLY = ("server",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +70,8 @@ class LayerSpec:
 def layer_spec(runtime: str, architecture: str) -> LayerSpec:
     """Which layer does this runtime need?"""
     text = REQUIREMENTS.read_text(encoding="utf-8")
-    decisive = "\n".join([text, runtime, architecture, *PLATFORMS, str(LAYER_RULES), *UNUSED, *UNUSED_FILES])
+    decisive = "\n".join([text, runtime, architecture, *PLATFORMS, str(LAYER_RULES), *UNUSED, *UNUSED_FILES,
+                          *(part for stub in STUBS.items() for part in stub)])
     return LayerSpec(runtime, architecture, hashlib.sha256(decisive.encode()).hexdigest())
 
 
@@ -76,7 +90,7 @@ def build_layer(spec: LayerSpec, cache: Path | None = None) -> Path:
     try:
         _install(spec, scratch / "python")
         _trim(scratch / "python")
-        _compile(scratch, spec)
+        _compile_for(scratch, "/opt", spec.python)
         write_zip(scratch, scratch.with_suffix(".zip"))
         scratch.with_suffix(".zip").replace(built)
     finally:
@@ -85,11 +99,19 @@ def build_layer(spec: LayerSpec, cache: Path | None = None) -> Path:
     return built
 
 
-def build_release(bundle: Bundle, into: Path) -> Path:
-    """Where is the zip of this release: our runtime and the bundle, a few dozen kilobytes beside the model?"""
+def build_release(bundle: Bundle, into: Path, runtime: str = "") -> Path:
+    """Where is the zip of this release: our runtime and the bundle, a few dozen kilobytes beside the model?
+
+    Args:
+        bundle: what it serves.
+        into: where it is built.
+        runtime: Lambda's name of the Python; when it is given and that Python is here, the zip holds bytecode.
+    """
     root = into / "function"
-    shutil.copytree(RUNTIME, root / "serving" / "runtime", ignore=shutil.ignore_patterns("__pycache__", "*.txt"))
+    shutil.copytree(RUNTIME, root / "serving" / "runtime", ignore=shutil.ignore_patterns("__pycache__", "*.txt", *SERVER_ONLY))
     (root / "serving" / "__init__.py").write_text("", encoding="utf-8")
+    if runtime:
+        _compile_for(root, "/var/task", runtime.removeprefix("python"))
     shutil.copytree(bundle.folder, root / "bundle")
     return write_zip(root, into / "function.zip")
 
@@ -128,20 +150,23 @@ def _trim(folder: Path) -> None:
     for name in UNUSED:
         shutil.rmtree(folder / name, ignore_errors=True)
     for pattern in UNUSED_FILES:
-        for path in sorted(folder.glob(pattern)):
+        for path in sorted(p for p in folder.glob(pattern) if not p.is_dir()):
             path.unlink()
     for path in folder.rglob("direct_url.json"):
         path.unlink()
+    for name, text in STUBS.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
 
 
-def _compile(folder: Path, spec: LayerSpec) -> None:
+def _compile_for(folder: Path, placed: str, python: str) -> None:
     # /var/task and /opt are read-only on Lambda: without .pyc each cold start compiles numpy again. Only the same
     # Python can write them; unchecked-hash ones hold no time stamp.
-    interpreter = _interpreter(spec.python)
+    interpreter = _interpreter(python)
     if interpreter is None:
         return
     subprocess.run(  # noqa: S603 - our own arguments, no shell
-        [interpreter, "-m", "compileall", "-q", "-s", str(folder), "-p", "/opt", "--invalidation-mode",
+        [interpreter, "-m", "compileall", "-q", "-s", str(folder), "-p", placed, "--invalidation-mode",
          "unchecked-hash", str(folder)], check=False, capture_output=True)
 
 
