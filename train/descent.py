@@ -161,8 +161,8 @@ def _tuple(values: Any) -> Any:
 
 def _objective(kind: Kind, loss: str) -> dict[str, Any]:
     if kind is Kind.CLASSIFICATION:
-        return {"loss": "sparse_categorical_crossentropy", "weighted_metrics": [], "metrics": ["accuracy"]}
-    return {"loss": "mse" if loss == "auto" else loss, "weighted_metrics": [], "metrics": ["mae"]}
+        return {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
+    return {"loss": "mse" if loss == "auto" else loss, "metrics": ["mae"]}
 
 
 def _optimizer(chosen: Settings, steps: int) -> keras.Optimizer:
@@ -178,7 +178,8 @@ def _training_batches(inputs: Any, target: Array, batch: int, blueprint: Bluepri
     """Rows in an order drawn from seed and epoch, a batch gathered at a time: no Python runs per row."""
     import tensorflow as tf
 
-    held = tf.nest.map_structure(_tensor, (inputs, target, blueprint.weights_of(target)))
+    weights = (blueprint.weights_of(target),) if blueprint.class_weights else ()
+    held = tf.nest.map_structure(_tensor, (inputs, target, *weights))
 
     def order(_: Any) -> tf.data.Dataset:
         dice = tf.random.stateless_uniform([len(target)], seed=tf.stack([blueprint.seed % 2**31, course.epoch]))
@@ -205,5 +206,8 @@ def _batches(
     import tensorflow as tf
 
     held = tf.nest.map_structure(_tensor, inputs if isinstance(inputs, tuple) else dict(inputs))
-    data = held if target is None or blueprint is None else (held, target, blueprint.weights_of(target))
+    if target is None or blueprint is None:
+        data = held
+    else:
+        data = (held, target, *((blueprint.weights_of(target),) if blueprint.class_weights else ()))
     return tf.data.Dataset.from_tensor_slices(data).batch(batch).prefetch(tf.data.AUTOTUNE)
