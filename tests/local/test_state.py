@@ -126,7 +126,8 @@ def test_a_state_that_cannot_be_read_is_told_and_left_alone(tmp_path: Path) -> N
 
 def test_two_local_awss_do_not_share_a_folder(tmp_path: Path) -> None:
     with (
-        running("--state", str(tmp_path)), pytest.raises(LocalAwsError, match="another local AWS keeps its account"),
+        running("--state", str(tmp_path)),
+        pytest.raises(LocalAwsError, match="another local AWS keeps its account"),
         running("--state", str(tmp_path)),
     ):
         pass

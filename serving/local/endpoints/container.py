@@ -123,6 +123,7 @@ def variables(port: int, model_dir: Path, given: Mapping[str, str], region: str)
         "AWS_DEFAULT_REGION": region,
         "SAGEMAKER_BIND_TO_PORT": str(port),
         "SM_MODEL_DIR": str(model_dir),
+        "SLIPWAY_HOST": "127.0.0.1",  # in an image it listens to everybody; here nobody else is to reach it
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
         **given,

@@ -50,14 +50,16 @@ class Recipe:
         return [part.format(**values) for part in self.command]
 
 
+# Our own server is what an image of the name slipway-anything holds; it reads its port and its bundle from variables.
+OURS = Recipe(r"/slipway[^/]*$", ("{python}", "-m", "serving.runtime.server"))
 DEFAULT = Recipe(_PREBUILT, ("{python}", str(_TOOLKIT), "{model_dir}", "{port}"))
 
 
 class Images:
-    """The recipes, the user's before the built-in one."""
+    """The recipes, the user's before the built-in ones."""
 
     def __init__(self, recipes: Sequence[Recipe]) -> None:
-        self._recipes = (*recipes, DEFAULT)
+        self._recipes = (*recipes, OURS, DEFAULT)
 
     def recipe(self, image: str) -> Recipe | None:
         """How this image is played, if anyone said so."""
