@@ -6,8 +6,9 @@ import base64
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -54,11 +55,12 @@ class FunctionState:
 
 @dataclass(frozen=True, slots=True)
 class AliasState:
-    """Which version does an alias point at?"""
+    """Which version does an alias point at? ``shares`` are the versions beside it with their share of the requests."""
 
     name: str
     version: str
     revision: str
+    shares: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +200,9 @@ class Aws:
         """Where does this alias point? None when there is none."""
         with contextlib.suppress(AwsMissing), _mapped(f"lambda:GetAlias {function}:{name}"):
             alias = self._lambda.get_alias(FunctionName=function, Name=name)
-            return AliasState(alias["Name"], alias["FunctionVersion"], alias.get("RevisionId", ""))
+            shares = (alias.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
+            return AliasState(alias["Name"], alias["FunctionVersion"], alias.get("RevisionId", ""),
+                              tuple(sorted(shares.items())))
         return None
 
     def create_function(self, wanted: FunctionState, *, bucket: str, key: str) -> FunctionState:
@@ -237,11 +241,23 @@ class Aws:
         with _mapped(f"lambda:CreateAlias {function}:{name}"):
             self._lambda.create_alias(FunctionName=function, Name=name, FunctionVersion=version)
 
-    def move_alias(self, function: str, name: str, version: str, *, revision: str) -> None:
-        """Point an alias elsewhere; refused when somebody moved it since it was read."""
+    def move_alias(self, function: str, name: str, version: str, *, revision: str,
+                   shares: Mapping[str, float] | None = None) -> None:
+        """Point an alias elsewhere, and a share of its requests beside; refused when it moved since it was read."""
         with _mapped(f"lambda:UpdateAlias {function}:{name}"):
-            self._lambda.update_alias(FunctionName=function, Name=name, FunctionVersion=version,
-                                      RevisionId=revision, RoutingConfig={"AdditionalVersionWeights": {}})
+            self._lambda.update_alias(FunctionName=function, Name=name, FunctionVersion=version, RevisionId=revision,
+                                      RoutingConfig={"AdditionalVersionWeights": dict(shares or {})})
+
+    def answered(self, function: str, alias: str, version: str, since: datetime) -> tuple[int, int]:
+        """How many requests did a version behind an alias answer since then, and how many of them failed?"""
+        dimensions = [{"Name": "FunctionName", "Value": function}, {"Name": "Resource", "Value": f"{function}:{alias}"},
+                      {"Name": "ExecutedVersion", "Value": version}]
+        with _mapped(f"cloudwatch:GetMetricStatistics {function}"):
+            found = [sum(point["Sum"] for point in self._cloudwatch.get_metric_statistics(
+                Namespace="AWS/Lambda", MetricName=metric, Dimensions=dimensions, Statistics=["Sum"], Period=60,
+                StartTime=since.replace(second=0, microsecond=0), EndTime=datetime.now(UTC) + timedelta(minutes=1),
+            )["Datapoints"]) for metric in ("Invocations", "Errors")]
+            return int(found[0]), int(found[1])
 
     def invoke(self, function: str, qualifier: str, payload: bytes) -> bytes:
         """What does the function answer to this JSON?
@@ -272,6 +288,10 @@ class Aws:
     @cached_property
     def _lambda(self) -> Any:
         return _client("lambda")
+
+    @cached_property
+    def _cloudwatch(self) -> Any:
+        return _client("cloudwatch")
 
     @cached_property
     def _sts(self) -> Any:

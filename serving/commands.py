@@ -6,7 +6,7 @@ import json
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import click
 
@@ -45,9 +45,11 @@ def plan(model: str, target: str, config: Path | None, as_json: bool) -> None:
 @click.command(epilog="Example: slipway deploy images --target lambda")
 @click.argument("model")
 @TARGET
+@click.option("--probe", type=click.File("rb"),
+              help="JSON lines: requests that a canary asks of the old and the new version, to compare their answers.")
 @CONFIG
 @JSON
-def deploy(model: str, target: str, config: Path | None, as_json: bool) -> None:
+def deploy(model: str, target: str, probe: IO[bytes] | None, config: Path | None, as_json: bool) -> None:
     """Take the approved version of MODEL into service.
 
     Pulls the version in Production, refuses it unless every file is the one that was approved, converts it to ONNX,
@@ -61,9 +63,11 @@ def deploy(model: str, target: str, config: Path | None, as_json: bool) -> None:
 
     del target  # one so far
     aws, settings = Aws(), configuration.load(config)
+    probes = _probes(probe) if probe else []
     with tempfile.TemporaryDirectory(prefix="slipway-") as scratch:
         prepared = prepare(model, Path(scratch), aws, settings, say=_say)
-        made = run(prepared, aws, settings, report=lambda step, seconds: _say(f"{step}  {seconds:.1f} s"))
+        made = run(prepared, aws, settings, probes=probes,
+                   report=lambda step, seconds: _say(f"{step}  {seconds:.1f} s"))
     if as_json:
         click.echo(json.dumps(asdict(made)))
         return
@@ -71,6 +75,18 @@ def deploy(model: str, target: str, config: Path | None, as_json: bool) -> None:
     click.echo(f"{made.model}/{made.version} is in service as {made.function}:{made.alias}, "
                f"Lambda version {made.published} ({done})")
     click.echo(f"digest {made.digest}")
+
+
+def _probes(lines: IO[bytes]) -> list[Any]:
+    from .errors import ConfigurationInvalid
+
+    found = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            found.append(json.loads(line))
+        except ValueError as error:
+            raise ConfigurationInvalid(f"--probe, line {number}: not JSON: {error}") from None
+    return found
 
 
 @click.command(epilog="Example: slipway rollback images --to 2")

@@ -19,6 +19,28 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class CanarySettings(_Section):
+    """How does a new version take over from the old one?
+
+    Attributes:
+        shares: of the requests, rising to 1: the new version is watched at each before the next.
+        least: requests that it must have answered, since it began, before its share grows.
+        alpha: the probability of sending back a version that keeps within every limit.
+        errors, disagreement, score_shift: the share of requests put up with that fail, that name another label than
+            the old version, or whose score differs from its by more than ``score_step``.
+        patience: seconds to wait at each share for the least number of requests; then the old version gets all back.
+    """
+
+    shares: tuple[float, ...] = (0.1, 0.5, 1.0)
+    least: int = Field(100, ge=1)
+    alpha: float = Field(0.01, gt=0, lt=1)
+    errors: float = Field(0.01, gt=0, lt=1)
+    disagreement: float = Field(0.05, gt=0, lt=1)
+    score_shift: float = Field(0.2, gt=0, lt=1)
+    score_step: float = Field(0.1, gt=0)
+    patience: float = Field(900, gt=0)
+
+
 class LambdaSettings(_Section):
     """How is a model run on Lambda?
 
@@ -28,6 +50,7 @@ class LambdaSettings(_Section):
         memory: MB, 128 to 10,240 (AWS Lambda quotas, read 2026-11); CPU is given in proportion.
         timeout: seconds, 1 to 900 (the same page).
         role: ARN or name of the execution role.
+        canary: None points the alias at once after the golden requests were answered.
     """
 
     runtime: Runtime | None = None
@@ -35,6 +58,7 @@ class LambdaSettings(_Section):
     memory: int = Field(1024, ge=128, le=10240)
     timeout: int = Field(30, ge=1, le=900)
     role: str = "slipway-exec-lambda"
+    canary: CanarySettings | None = None
 
 
 class Settings(_Section):
@@ -93,6 +117,10 @@ def _first_fault(error: ValidationError) -> str:
     where = ".".join(str(part) for part in fault["loc"])
     if fault["type"] != "extra_forbidden":
         return f"{where}: {fault['msg']}; found {fault['input']!r}"
-    known = LambdaSettings.model_fields if fault["loc"][0] == "lambda" else {"prefix": 0, "bucket": 0, "lambda": 0}
-    near = get_close_matches(str(fault["loc"][-1]), list(known), n=1, cutoff=0)
+    sections: dict[tuple[int | str, ...], tuple[str, ...]] = {
+        (): ("prefix", "bucket", "lambda"),
+        ("lambda",): tuple(LambdaSettings.model_fields),
+        ("lambda", "canary"): tuple(CanarySettings.model_fields),
+    }
+    near = get_close_matches(str(fault["loc"][-1]), sections[fault["loc"][:-1]], n=1, cutoff=0)
     return f"unknown key {where}; the nearest is {near[0]}"

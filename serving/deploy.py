@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import bundle as bundles
 from . import journal, package
@@ -17,6 +17,7 @@ from .journal import Entry
 from .plan import AskGolden, Begin, Plan, PointAlias, Step
 from .runtime.core import GOLDEN, Golden, read_golden
 from .targets.lambda_ import execution, names, planning, proof
+from .targets.lambda_.canary import Canary
 
 if TYPE_CHECKING:
     from registry import Release
@@ -94,16 +95,25 @@ def plan_bundle(bundle: Bundle, scratch: Path, aws: Aws, settings: Settings) -> 
     return runtime, planning.plan(wanted, observed, lambda: package.build_layer(wanted.layer))
 
 
-def deploy(prepared: Prepared, aws: Aws, settings: Settings, *, report: Report) -> Deployment:
+def deploy(
+    prepared: Prepared, aws: Aws, settings: Settings, *, report: Report, probes: Sequence[Any] = ()
+) -> Deployment:
     """Run the plan and say what is in service now.
 
+    Args:
+        prepared: from `prepare`.
+        aws, settings: where, and how.
+        report: told each step that was done, with its seconds.
+        probes: requests that a canary asks of both versions, each once.
+
     Raises:
-        GoldenFailed: the new version answers wrongly; the old one still serves.
+        GoldenFailed, CanaryFailed: the new version answers wrongly or did worse; the old one still serves.
         AwsFailed: AWS refused; the same deploy, run again, goes on from there.
     """
     function = names.function_name(settings, prepared.release.model)
     golden = read_golden(prepared.bundle.folder / GOLDEN)
-    published = execution.execute(prepared.plan, aws, golden, report)
+    canary = Canary(settings.lambda_.canary, probes) if settings.lambda_.canary else None
+    published = execution.execute(prepared.plan, aws, golden, report, canary)
     if not published:
         alias = aws.alias(function, names.ALIAS)
         published = alias.version if alias else ""
@@ -139,7 +149,7 @@ def plan_rollback(
     shipped = target.shipped
     title = f"{function}:{names.ALIAS} back to {shipped.model}/{shipped.version} (Lambda version {target.published})"
     steps: list[Step] = [AskGolden(function, target.published)]
-    if was != target.published:
+    if alias is None or was != target.published or alias.shares:
         steps.append(PointAlias(function, names.ALIAS, target.published, was))
     return planning.noted(title, steps, begin), golden, target
 

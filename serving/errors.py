@@ -4,6 +4,7 @@ ServingError                     exit code 3: the outside world failed
 ├── Refused                      exit code 1: what was asked for may not be done
 │   ├── ParityFailed             the converted model answers differently from the native one
 │   ├── GoldenFailed             the deployed version does not answer its golden requests
+│   ├── CanaryFailed             the new version did worse than is put up with; the old one has all requests back
 │   └── Unconvertible            no safe way from this model to ONNX
 ├── BundleInvalid                exit code 1: a bundle's files are not what its manifest says
 ├── ConfigurationInvalid         exit code 2: slipway.yaml or an option is wrong
@@ -36,6 +37,10 @@ class ParityFailed(Refused):
 
 class GoldenFailed(Refused):
     """Did the deployed version answer its golden requests wrongly?"""
+
+
+class CanaryFailed(Refused):
+    """Did the new version do worse than is put up with? The old one has all requests back."""
 
 
 class Unconvertible(Refused):

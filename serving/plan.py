@@ -114,6 +114,21 @@ class AskGolden:
 
 
 @dataclass(frozen=True, slots=True)
+class Shift:
+    """Give the new version a share of the requests and watch it; at a breach the old one gets all of them back."""
+
+    function: str
+    alias: str
+    version: str | None
+    was: str
+    share: float
+
+    def __str__(self) -> str:
+        new = f"version {self.version}" if self.version else "the new version"
+        return f"shift       {self.share:.0%} of {self.function}:{self.alias} to {new}, and watch"
+
+
+@dataclass(frozen=True, slots=True)
 class PointAlias:
     """Let the alias name the new version. ``was`` is where it pointed, None when it is new: the way back."""
 
@@ -158,7 +173,7 @@ class Done:
 
 
 Step = (Begin | Upload | PublishLayer | CreateFunction | UpdateCode | UpdateConfiguration | PublishVersion | AskGolden
-        | PointAlias | Done)
+        | Shift | PointAlias | Done)
 
 
 @dataclass(frozen=True, slots=True)

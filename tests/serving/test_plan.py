@@ -43,7 +43,7 @@ def state(**changes: object) -> FunctionState:
 def in_service(wanted: Wanted) -> Observed:
     keys = frozenset(u.key for u in (*wanted.bundle, wanted.code))
     recorded = SHIPPED.model_copy(update={"layer_sha256": "l"})
-    return Observed(keys, (PUBLISHED,), "l", state(version="$LATEST"), (state(),), "4", 2, recorded)
+    return Observed(keys, (PUBLISHED,), "l", state(version="$LATEST"), (state(),), "4", seq=2, recorded=recorded)
 
 
 def kinds(wanted: Wanted, observed: Observed) -> list[str]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ... import parity
 from ...aws import Aws, FunctionState
-from ...config import Settings
+from ...config import CanarySettings, Settings
 from ...errors import AwsConflict, GoldenFailed, NotDeployed, Refused
 from ...journal import Entry, Kind, this_process
 from ...plan import (
@@ -26,6 +26,7 @@ from ...plan import (
     PointAlias,
     PublishLayer,
     PublishVersion,
+    Shift,
     Step,
     UpdateCode,
     UpdateConfiguration,
@@ -33,20 +34,22 @@ from ...plan import (
 )
 from ...runtime.core import Golden
 from . import names
+from .canary import Canary
 from .planning import is_stored
 
 Report = Callable[[Step, float], None]
 
 
-def execute(plan: Plan, aws: Aws, golden: Golden, report: Report) -> str:
+def execute(plan: Plan, aws: Aws, golden: Golden, report: Report, canary: Canary | None = None) -> str:
     """Run the steps in their order; give the version that the alias now names, empty when there were none.
 
     Raises:
         GoldenFailed: the new version does not answer as it should; the alias still names the old one.
+        CanaryFailed: it did worse than is put up with; the alias names the old one alone again.
         AwsConflict: somebody else deploys, or changed what this plan was made for.
         AwsFailed: AWS refused; running the same deploy again goes on from there.
     """
-    run = _Run(aws, golden)
+    run = _Run(aws, golden, canary)
     for step in plan.steps:
         started = time.monotonic()
         try:
@@ -61,8 +64,9 @@ def execute(plan: Plan, aws: Aws, golden: Golden, report: Report) -> str:
 class _Run:
     """What is known only while a plan runs: the layer's ARN, the version's number, the open entry of the journal."""
 
-    def __init__(self, aws: Aws, golden: Golden) -> None:
+    def __init__(self, aws: Aws, golden: Golden, canary: Canary | None) -> None:
         self._aws = aws
+        self._canary = canary or Canary(CanarySettings())
         self._golden = golden
         self._layer = ""
         self._begun: Begin | None = None
@@ -89,6 +93,8 @@ class _Run:
             case AskGolden():
                 self.version = step.version or self.version
                 ask_golden(self._aws, step.function, self.version, self._golden)
+            case Shift():
+                self._canary.run(self._aws, step, self.version)
             case PointAlias():
                 self._point(step)
             case Done():

@@ -24,6 +24,7 @@ from ...plan import (
     PointAlias,
     PublishLayer,
     PublishVersion,
+    Shift,
     Step,
     UpdateCode,
     UpdateConfiguration,
@@ -47,6 +48,7 @@ class Wanted:
         layer_name, layer: the dependency layer that the function needs.
         spec: the function, its layer not yet known.
         shipped: the same for the journal, the SHA-256 of the layer's zip not yet known.
+        shares: by which the new version takes over from the old one; empty means at once.
     """
 
     title: str
@@ -56,6 +58,7 @@ class Wanted:
     layer: package.LayerSpec
     spec: FunctionSpec
     shipped: Shipped
+    shares: tuple[float, ...] = ()
 
     @property
     def layer_key(self) -> str:
@@ -71,6 +74,7 @@ class Observed:
         stored: the S3 keys that hold the right bytes already.
         layer_sha256: of the layer's zip in S3, empty when it is not there.
         alias: the version that the alias names.
+        shared: whether some of its requests go to another version: a canary that was interrupted.
         seq: the number of the journal's last entry.
         recorded: what the journal says is in service; None while a deployment is open.
     """
@@ -81,6 +85,7 @@ class Observed:
     latest: FunctionState | None
     versions: tuple[FunctionState, ...]
     alias: str | None
+    shared: bool = False
     seq: int = 0
     recorded: Shipped | None = None
 
@@ -123,6 +128,7 @@ def wanted(bundle: Bundle, code: Path, *, runtime: str, settings: Settings, buck
         layer=layer,
         spec=spec_of(shipped, names.function_name(settings, manifest.name), layer=None),
         shipped=shipped,
+        shares=options.canary.shares if options.canary else (),
     )
 
 
@@ -147,7 +153,8 @@ def observe(aws: Aws, wanted: Wanted, layers: tuple[LayerState, ...], entries: S
     return Observed(
         stored=frozenset(stored | ({wanted.layer_key} if layer else set())), layers=layers,
         layer_sha256=layer.sha256 if layer else "", latest=aws.function(name), versions=aws.versions(name),
-        alias=alias.version if alias else None, seq=entries[-1].seq if entries else 0,
+        alias=alias.version if alias else None, shared=bool(alias and alias.shares),
+        seq=entries[-1].seq if entries else 0,
         recorded=done[-1].shipped if done and entries[-1] is done[-1] else None)
 
 
@@ -170,14 +177,23 @@ def plan(wanted: Wanted, observed: Observed, layer_zip: Callable[[], Path]) -> P
     version = next((v.version for v in reversed(observed.versions) if runs(v, spec)), None)
     if version is None:
         steps += _function_steps(wanted, spec, observed.latest)
-    if version is None or version != observed.alias:
-        steps += [AskGolden(spec.name, version), PointAlias(spec.name, names.ALIAS, version, observed.alias)]
+    if version is None or version != observed.alias or observed.shared:
+        steps.append(AskGolden(spec.name, version))
+        steps += _takeover(spec.name, version, observed.alias, wanted.shares)
     title = f"{wanted.title} on Lambda as {spec.name}:{names.ALIAS}"
     if not steps and observed.recorded == shipped:
         return Plan(title, ())
     return noted(title, steps, Begin(
         wanted.code.bucket, names.journal_prefix(shipped.model), observed.seq + 1, shipped, version or "",
         observed.alias or ""))
+
+
+def _takeover(function: str, version: str | None, was: str | None, shares: Sequence[float]) -> list[Step]:
+    """Point the alias at the version; where another one serves, by way of the canary's shares."""
+    point = PointAlias(function, names.ALIAS, version, was)
+    if was is None or was == version:
+        return [point]
+    return [*(Shift(function, names.ALIAS, version, was, share) for share in shares if share < 1), point]
 
 
 def noted(title: str, steps: Sequence[Step], begin: Begin) -> Plan:

@@ -66,7 +66,7 @@ def prove(aws: Aws, service: Service, bucket: str) -> list[Finding]:
     shipped, state = service.shipped, service.state
     code = aws.function_zip(service.function, service.alias.version)
     findings = [
-        _same("alias", service.alias.version, service.entry.published),
+        _alias(service),
         _same("code", hashlib.sha256(code).hexdigest(), shipped.code),
         _same("code, as Lambda says", base64.b64decode(state.code_sha256).hex(), shipped.code),
         *_layers(aws, state, shipped),
@@ -96,6 +96,13 @@ def golden_in(code: bytes) -> Golden:
     """Which golden requests does this function's zip hold?"""
     with tempfile.TemporaryDirectory() as scratch:
         return read_golden(_unpacked(code, Path(scratch)) / GOLDEN)
+
+
+def _alias(service: Service) -> Finding:
+    if service.alias.shares:
+        beside = ", ".join(f"{share:.0%} to version {version}" for version, share in service.alias.shares)
+        return Finding("alias", False, f"{beside}; wanted all to {service.entry.published}")
+    return _same("alias", service.alias.version, service.entry.published)
 
 
 def _layers(aws: Aws, state: FunctionState, shipped: Shipped) -> list[Finding]:

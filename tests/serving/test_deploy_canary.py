@@ -1,0 +1,151 @@
+"""A canary on the local AWS: a good version takes over, a bad one is sent back, an interrupted one is finished."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import boto3
+import numpy as np
+import pytest
+
+from serving import Aws, Bundle, Settings, build
+from serving.config import CanarySettings
+from serving.deploy import plan_bundle, plan_rollback, read_journal
+from serving.errors import CanaryFailed
+from serving.journal import Kind
+from serving.local import running
+from serving.plan import Shift
+from serving.runtime.core import read_golden
+from serving.targets.lambda_ import execution, proof
+from serving.targets.lambda_.canary import Canary
+
+from .conftest import release_of
+from .test_deploy import environment
+
+NAME, ALIAS, BUCKET = "slipway-images", "production", "slipway-123456789012-us-east-1"
+CANARY = CanarySettings(shares=(0.2, 0.5, 1.0), least=20, patience=1)
+PROBES = [{"instances": [row.tolist()]} for row in np.random.default_rng(4).uniform(0, 16, (60, 6, 6, 1))]
+
+
+@pytest.fixture(scope="module")
+def bundles(network_files: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
+    """Four versions: the first; one that hardly differs; one that names other labels; one that overflows."""
+    import keras
+
+    home, made = tmp_path_factory.mktemp("canary"), {}
+    changes: dict[str, Callable[[Any], Any]] = {
+        "first": lambda weights: weights, "near": lambda weights: weights * 1.0001,
+        "far": lambda weights: np.roll(weights, 1, axis=-1) if weights.shape[-1] == 3 else weights,
+        "brittle": lambda weights: weights * 1e6 if weights.shape[-1] == 3 else weights}
+    for name, change in changes.items():
+        files = Path(shutil.copytree(network_files, home / name))
+        network = keras.saving.load_model(files / "data" / "model.keras")
+        network.set_weights([change(weights) for weights in network.get_weights()])
+        network.save(files / "data" / "model.keras")
+        rows = read_golden(files / "golden.npz").inputs["image"]
+        arrays: dict[str, Any] = {"in.image": rows, "out.probabilities": network.predict({"image": rows}, verbose=0)}
+        np.savez(files / "golden.npz", **arrays)
+        made[name] = build(release_of(files), files, home / f"{name}-bundle")
+    return made
+
+
+@pytest.fixture
+def aws(bundles: dict[str, Bundle], tmp_path: Path) -> Iterator[Aws]:
+    """A new local AWS with the first version in service."""
+    with running() as variables, environment(**variables):
+        deploy(Aws(), bundles["first"], tmp_path / "first")
+        yield Aws()
+
+
+def deploy(aws: Aws, bundle: Bundle, scratch: Path, *, probes: list[Any] | None = None,
+           canary: CanarySettings | None = None, sleep: Callable[[float], None] = lambda seconds: None) -> list[str]:
+    """Deploy a bundle; the kinds of the steps."""
+    settings = Settings.model_validate({"lambda": {"canary": canary}})
+    _, plan = plan_bundle(bundle, scratch, aws, settings)
+    watcher = Canary(canary, probes or (), sleep=sleep) if canary else None
+    golden = read_golden(bundle.folder / "golden.npz")
+    execution.execute(plan, aws, golden, lambda step, seconds: None, watcher)
+    return [f"{step.share:.0%}" if isinstance(step, Shift) else type(step).__name__ for step in plan.steps]
+
+
+def served(aws: Aws) -> tuple[str, tuple[tuple[str, float], ...]]:
+    alias = aws.alias(NAME, ALIAS)
+    assert alias is not None
+    return alias.version, alias.shares
+
+
+def test_a_version_that_does_as_well_takes_over_by_its_shares(
+    aws: Aws, bundles: dict[str, Bundle], tmp_path: Path
+) -> None:
+    steps = deploy(aws, bundles["near"], tmp_path / "near", probes=PROBES, canary=CANARY)
+    assert steps[-5:] == ["AskGolden", "20%", "50%", "PointAlias", "Done"]
+    assert served(aws) == ("2", ())
+
+
+def test_a_version_that_names_other_labels_is_sent_back_with_the_numbers(
+    aws: Aws, bundles: dict[str, Bundle], tmp_path: Path
+) -> None:
+    with pytest.raises(CanaryFailed, match=r"sent back at 20%.*disagreement: \d+ of 30 requests.*Version 1 has all"):
+        deploy(aws, bundles["far"], tmp_path / "far", probes=PROBES, canary=CANARY)
+    assert served(aws) == ("1", ())
+    last = read_journal(aws, BUCKET, "images")[-1]
+    assert (last.kind, "disagreement" in last.reason) == (Kind.FAILED, True)
+
+
+def test_a_version_that_fails_requests_is_sent_back(aws: Aws, bundles: dict[str, Bundle], tmp_path: Path) -> None:
+    overflowing = [{"instances": [[[[3e38]] * 6] * 6]}] * 60  # no finite answer: the model's fault, not the caller's
+    with pytest.raises(CanaryFailed, match=r"errors: 30 of 30 requests"):
+        deploy(aws, bundles["brittle"], tmp_path / "brittle", probes=overflowing, canary=CANARY)
+    assert served(aws) == ("1", ())
+
+
+def test_the_callers_own_requests_count_when_there_are_no_probes(
+    aws: Aws, bundles: dict[str, Bundle], tmp_path: Path
+) -> None:
+    client, since = boto3.client("lambda"), datetime.now(UTC)
+
+    def traffic(seconds: float) -> None:
+        for request in PROBES:
+            client.invoke(FunctionName=NAME, Qualifier=ALIAS, Payload=json.dumps(request).encode())
+
+    patient = CANARY.model_copy(update={"patience": 60, "shares": (0.5, 1.0)})
+    deploy(aws, bundles["near"], tmp_path / "near", canary=patient, sleep=traffic)
+    requests, failed = aws.answered(NAME, ALIAS, "2", since)
+    assert (requests >= 20, failed) == (True, 0)
+    assert served(aws) == ("2", ())
+
+
+def test_too_little_traffic_is_not_a_pass(aws: Aws, bundles: dict[str, Bundle], tmp_path: Path) -> None:
+    with pytest.raises(CanaryFailed, match="only 5 of 20 requests came in 0 s"):
+        impatient = CANARY.model_copy(update={"patience": 0.1})
+        deploy(aws, bundles["near"], tmp_path / "near", probes=PROBES[:10], canary=impatient)
+    assert served(aws) == ("1", ())
+
+
+def test_an_interrupted_canary_is_seen_and_finished_or_undone(
+    aws: Aws, bundles: dict[str, Bundle], tmp_path: Path
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def killed(seconds: float) -> None:
+        raise Killed
+
+    patient = CANARY.model_copy(update={"patience": 60})
+    with pytest.raises(Killed):
+        deploy(aws, bundles["near"], tmp_path / "near", probes=PROBES[:10], canary=patient, sleep=killed)
+    assert served(aws) == ("1", (("2", 0.2),))
+    service = proof.in_service(aws, NAME, read_journal(aws, BUCKET, "images"))
+    alias = next(finding for finding in proof.prove(aws, service, BUCKET) if finding.what == "alias")
+    assert (alias.right, alias.found) == (False, "20% to version 2; wanted all to 1")
+    shutil.rmtree(tmp_path / "near")
+    deploy(aws, bundles["near"], tmp_path / "near", probes=PROBES, canary=CANARY)
+    assert served(aws) == ("2", ())
+    plan, golden, _ = plan_rollback("images", aws, Settings())
+    execution.execute(plan, aws, golden, lambda step, seconds: None)
+    assert served(aws) == ("1", ())

@@ -1,0 +1,78 @@
+"""The judge of a canary: what it promises holds, and what is worse is found."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving.traffic import Count, Judgement, Limit, Schedule, judge, log_evidence
+
+LIMITS = (Limit("errors", 0.01), Limit("disagreement", 0.05))
+
+
+def sent_back(rate: float, limit: float, *, requests: int, runs: int, seed: int) -> float:
+    """The share of canaries sent back when it is looked at after every single request."""
+    rng = np.random.default_rng(seed)
+    bar, back = math.log(1 / 0.01), 0
+    for _ in range(runs):
+        yes = np.cumsum(rng.random(requests) < rate)
+        back += any(log_evidence(Count(n, int(yes[n - 1])), limit) >= bar for n in range(1, requests + 1, 5))
+    return back / runs
+
+
+def test_a_version_at_its_limit_is_sent_back_at_most_as_often_as_promised() -> None:
+    assert sent_back(0.05, 0.05, requests=1000, runs=300, seed=1) <= 0.02  # 0.01, and three standard errors of 300 runs
+
+
+def test_a_version_far_beyond_its_limit_is_sent_back_nearly_always() -> None:
+    assert sent_back(0.20, 0.05, requests=300, runs=100, seed=2) >= 0.99
+
+
+@given(yes=st.integers(0, 500), no=st.integers(0, 500), rate=st.floats(0.001, 0.5))
+def test_another_bad_answer_never_speaks_for_a_version(yes: int, no: int, rate: float) -> None:
+    assert log_evidence(Count(yes + no + 1, yes + 1), rate) > log_evidence(Count(yes + no + 1, yes), rate)
+
+
+@given(rate=st.floats(0.001, 0.9), requests=st.integers(1, 60))
+def test_the_expected_evidence_at_the_limit_is_one(rate: float, requests: int) -> None:
+    expected = sum(
+        math.comb(requests, yes) * rate**yes * (1 - rate) ** (requests - yes)
+        * math.exp(log_evidence(Count(requests, yes), rate)) for yes in range(requests + 1))
+    assert expected == pytest.approx(1, rel=1e-6)
+
+
+def test_too_little_traffic_waits() -> None:
+    opinion = judge(LIMITS, {"errors": Count(99, 0), "disagreement": Count(99, 0)}, Schedule())
+    assert (opinion.judgement, opinion.reason) == (Judgement.WAIT, "99 of 100 requests")
+
+
+def test_enough_good_traffic_goes_on() -> None:
+    seen = {"errors": Count(100, 1), "disagreement": Count(100, 4)}
+    assert judge(LIMITS, seen, Schedule()).judgement is Judgement.GO_ON
+
+
+def test_a_breach_goes_back_at_once_with_its_numbers() -> None:
+    opinion = judge(LIMITS, {"errors": Count(20, 8), "disagreement": Count(20, 0)}, Schedule())
+    assert opinion.judgement is Judgement.BACK
+    assert opinion.reason == "errors: 8 of 20 requests (40.0%); put up with 1.0%"
+
+
+def test_a_question_that_was_not_asked_is_not_a_pass() -> None:
+    with pytest.raises(KeyError):
+        judge(LIMITS, {"errors": Count(200, 0)}, Schedule())
+
+
+@pytest.mark.parametrize("wrong", [{"shares": (0.5, 0.4, 1.0)}, {"shares": (0.1, 0.5)}, {"shares": (0.0, 1.0)},
+                                   {"shares": ()}, {"alpha": 0.0}, {"least": 0}])
+def test_a_schedule_that_makes_no_sense_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="found"):
+        Schedule(**wrong)  # type: ignore[arg-type]  # wrong on purpose
+
+
+def test_a_limit_that_nothing_can_break_is_refused() -> None:
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        Limit("errors", 1.0)
