@@ -62,7 +62,8 @@ class Blueprint:
         # Network isolation means no calls out, so no credentials either (docs: Run Containers in Internet-Free Mode).
         given = {**(self.container.get("Environment") or {}), **({} if self.isolated else premises.credentials)}
         model_dir = premises.sandbox.model_dir(model)
-        argv = premises.sandbox.container(recipe.argv(port, model_dir), model, premises.interpreter_folders)
+        command = recipe.argv(port, model_dir, shop.images.python(image, premises.interpreters))
+        argv = premises.sandbox.container(command, model, premises.interpreter_folders)
         place = Place(premises.nursery, self.region, self.log_group, f"{variant}/{instance_id()}")
         return Container(argv, port, variables(port, model_dir, given, self.region), place)
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from serving.local.errors import LocalAwsError
+from serving.local.interpreters import Interpreter
 
 _TOOLKIT = Path(__file__).with_name("toolkit.py")
+_PYTHON = re.compile(r"-py3(\d+)\b")
 # AWS's own inference images all call model_fn, input_fn, predict_fn and output_fn of the model's code/inference.py.
 _PREBUILT = r"/[^/]*(pytorch-inference|tensorflow-inference|scikit-learn|xgboost)[^/]*$"
 
@@ -44,9 +46,9 @@ class Recipe:
             )
         return cls(pattern, tuple(shlex.split(command)))
 
-    def argv(self, port: int, model_dir: Path) -> list[str]:
+    def argv(self, port: int, model_dir: Path, python: Path) -> list[str]:
         """The command line for one container."""
-        values = {"port": str(port), "model_dir": str(model_dir), "python": sys.executable}
+        values = {"port": str(port), "model_dir": str(model_dir), "python": str(python)}
         return [part.format(**values) for part in self.command]
 
 
@@ -60,6 +62,13 @@ class Images:
 
     def __init__(self, recipes: Sequence[Recipe]) -> None:
         self._recipes = (*recipes, OURS, DEFAULT)
+
+    @staticmethod
+    def python(image: str, interpreters: Mapping[str, Interpreter]) -> Path:
+        """The interpreter for an image: of the Python that its tag names, where it is on offer, else this one."""
+        named = _PYTHON.search(image)
+        found = interpreters.get(f"python3.{named[1]}") if named else None
+        return found.executable if found else Path(sys.executable)
 
     def recipe(self, image: str) -> Recipe | None:
         """How this image is played, if anyone said so."""
