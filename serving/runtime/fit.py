@@ -15,14 +15,26 @@ Arrays = dict[str, NDArray[Any]]
 SHOWN = 5  # of the known categories, in a message
 
 
-def narrow(array: NDArray[Any], tensor: Tensor) -> NDArray[Any]:
+def narrow(array: NDArray[Any], tensor: Tensor, *, of_json: bool = False) -> NDArray[Any]:
     """The same numbers as the type that the model takes.
+
+    Args:
+        array: numbers of any type.
+        tensor: what the model takes.
+        of_json: whether infinity can only have come of a number that JSON should not hold, such as 1e999.
 
     Raises:
         BadRequest: 422, naming the row: a number does not fit the type, or is missing where none may be.
     """
     if array.dtype == tensor.dtype and array.dtype.kind in "iub":
         return array
+    if tensor.dtype in ("float32", "float64") and array.dtype.kind in "fiu":
+        with np.errstate(over="ignore"):
+            plain = array.astype(tensor.dtype, copy=False)
+        if np.isfinite(plain).all():
+            return plain
+    if of_json and array.dtype.kind == "f" and np.isinf(array).any():
+        raise BadRequest(f"{tensor.name}, row {int(np.argwhere(np.isinf(array))[0][0])}: a number is too large")
     if array.dtype.kind not in "fiub" or (tensor.dtype == "bool") != (array.dtype.kind == "b"):
         raise BadRequest(f"{tensor.name} holds {array.dtype}; wanted {tensor.dtype}", status=422)
     with np.errstate(over="ignore", invalid="ignore"):

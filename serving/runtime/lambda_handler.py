@@ -111,23 +111,24 @@ def _described() -> dict[str, Any]:
 
 
 def _log(context: object, status: int, milliseconds: float, rows: int, unknown: int) -> None:
-    served = _predictor.manifest
-    line = {
-        "_aws": {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": _METRICS},
-        "level": "INFO" if status < 500 else "ERROR", "message": "answered", "service": served.name,
-        "Model": served.name, "Version": str(served.version), "digest": served.digest, "status": status,
-        "function_request_id": getattr(context, "aws_request_id", None),
-        "Latency": round(milliseconds, 3), "Rows": rows, "Unknown": unknown, "Requests": 1,
-        "Refused": int(400 <= status < 500), "Faults": int(status >= 500)}
-    sys.stdout.write(json.dumps(line) + "\n")
+    # Written by hand around what never changes: json.dumps of the whole line took a fifth of a warm call.
+    level = "INFO" if status < 500 else "ERROR"
+    request_id = getattr(context, "aws_request_id", "")
+    sys.stdout.write(
+        f'{{"_aws": {{"Timestamp": {int(time.time() * 1000)}, "CloudWatchMetrics": {_METRICS}}}, "level": "{level}", '
+        f'{_WHO}, "status": {status}, "function_request_id": "{request_id}", "Latency": {milliseconds:.3f}, '
+        f'"Rows": {rows}, "Unknown": {unknown}, "Requests": 1, "Refused": {int(400 <= status < 500)}, '
+        f'"Faults": {int(status >= 500)}}}\n')
 
 
-_METRICS = [{"Namespace": NAMESPACE, "Dimensions": [["Model", "Version"]], "Metrics": [
+_METRICS = json.dumps( [{"Namespace": NAMESPACE, "Dimensions": [["Model", "Version"]], "Metrics": [
     {"Name": "Latency", "Unit": "Milliseconds"},
-    *({"Name": name, "Unit": "Count"} for name in ("Rows", "Unknown", "Requests", "Refused", "Faults"))]}]
+    *({"Name": name, "Unit": "Count"} for name in ("Rows", "Unknown", "Requests", "Refused", "Faults"))]}])
 
 # Loaded at start, so that a broken bundle is an init error and no request pays for loading.
 _predictor = Predictor(Path(os.environ["LAMBDA_TASK_ROOT"]) / "bundle", limits=Limits.of(os.environ))
+_WHO = json.dumps({"message": "answered", "service": _predictor.manifest.name, "Model": _predictor.manifest.name,
+                   "Version": str(_predictor.manifest.version), "digest": _predictor.manifest.digest})[1:-1]
 _kept = Kept()
 _counted = _kept.counted
 _exchange = Exchange(_predictor, counts=_kept)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import math
 from functools import lru_cache
 from typing import Any
@@ -38,6 +37,8 @@ def load(body: bytes) -> NDArray[Any]:
 
 @lru_cache(maxsize=256)
 def _described(header: bytes) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    import ast
+
     try:
         said = ast.literal_eval(header.decode("latin1").strip())
         dtype, fortran, shape = np.dtype(said["descr"]), said["fortran_order"], said["shape"]
