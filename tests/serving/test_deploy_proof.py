@@ -175,8 +175,8 @@ class MortalAws(Aws):
 
 
 def test_every_call_of_ours_that_changes_aws_is_counted() -> None:
-    reading = {"account", "alias", "answered", "function", "function_zip", "invoke", "keys", "layer_zip", "layers", "object",
-               "read", "region", "role_arn", "versions"}
+    reading = {"account", "alias", "answered", "function", "function_zip", "invoke", "keys", "layer_zip", "layers",
+               "object", "read", "region", "role_arn", "versions"}
     assert {name for name in vars(Aws) if not name.startswith("_")} == reading | MortalAws.CHANGING
 
 
