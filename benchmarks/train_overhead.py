@@ -3,7 +3,8 @@
     python -m benchmarks.train_overhead [--rounds 5] [--epochs 20] [--json]
 
 The three train the same network on the same digits from the same start, in turn, round by round, so that a
-busy machine is busy for all of them; the fastest round of each says most where others work beside. Each writes to its own SQLite store, as a laptop does. Ours also keeps the
+busy machine is busy for all of them; the fastest round of each says most where others work beside.
+Each writes to its own SQLite store, as a laptop does. Ours also keeps the
 best weights and writes checkpoints; the plain one does neither. What is compared are medians of the time in `fit`.
 """
 

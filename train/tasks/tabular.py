@@ -78,18 +78,31 @@ def _examples(table: Table, target: Array, options: DataOptions, like: Examples 
     left_out |= set(options.columns("ignore"))
     for name in (*options.columns("ignore"), *options.columns("categorical")):
         table.need(name)
+    names = [name for name in table.columns if name not in left_out]
     if like is not None:
-        for name in like.inputs:
-            table.need(name)
-    names = list(like.inputs) if like is not None else [name for name in table.columns if name not in left_out]
+        names = _same_columns(table, names, like)
     if not names:
         raise BadData("no column is left to learn from", file=table.file)
-    inputs = {name: _column(table, name, options, like) for name in names}
+    inputs = {input_name(name): _column(table, name, options, like) for name in names}
     return Examples(inputs, target, aside(table, options))
 
 
+def _same_columns(table: Table, names: list[str], like: Examples) -> list[str]:
+    """The columns that feed the inputs of the training rows, in their order."""
+    feeding = {input_name(name): name for name in names}
+    for wanted in like.inputs:
+        if wanted not in feeding:
+            table.need(wanted)
+    return [feeding[wanted] for wanted in like.inputs]
+
+
+def input_name(column: str) -> str:
+    """The input that a column feeds: its own name, a slash (which Keras forbids in names) turned into _."""
+    return column.replace("/", "_")
+
+
 def _column(table: Table, name: str, options: DataOptions, like: Examples | None) -> Array:
-    numeric = table.is_numeric(name) if like is None else like.inputs[name].dtype.kind == "f"
+    numeric = table.is_numeric(name) if like is None else like.inputs[input_name(name)].dtype.kind == "f"
     if numeric and name not in options.columns("categorical"):
         values = table.numbers(name)
         bad = np.flatnonzero(np.isinf(values.astype(np.float32)))
