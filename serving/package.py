@@ -27,7 +27,8 @@ LAYER_RULES = 2
 # Never imported when serving. numpy.testing goes with the tests that it imports from.
 UNUSED = (
     "bin", "numpy/f2py", "numpy/_pyinstaller", "numpy/distutils", "numpy/fft", "numpy/ma", "numpy/polynomial",
-    "numpy/random", "numpy/testing", "numpy/tests", "numpy/_typing", "numpy/typing", "onnxruntime/backend", "onnxruntime/datasets",
+    "numpy/random", "numpy/testing", "numpy/tests", "numpy/_typing", "numpy/typing", "onnxruntime/backend",
+    "onnxruntime/datasets",
     "onnxruntime/quantization", "onnxruntime/tools", "onnxruntime/transformers",
 )
 # onnxruntime's Python module has the library built in; this second copy is for C programs.
@@ -108,7 +109,8 @@ def build_release(bundle: Bundle, into: Path, runtime: str = "") -> Path:
         runtime: Lambda's name of the Python; when it is given and that Python is here, the zip holds bytecode.
     """
     root = into / "function"
-    shutil.copytree(RUNTIME, root / "serving" / "runtime", ignore=shutil.ignore_patterns("__pycache__", "*.txt", *SERVER_ONLY))
+    ignored = shutil.ignore_patterns("__pycache__", "*.txt", *SERVER_ONLY)
+    shutil.copytree(RUNTIME, root / "serving" / "runtime", ignore=ignored)
     (root / "serving" / "__init__.py").write_text("", encoding="utf-8")
     if runtime:
         _compile_for(root, "/var/task", runtime.removeprefix("python"))

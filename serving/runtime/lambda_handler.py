@@ -72,7 +72,8 @@ def _method(event: dict[str, Any]) -> str:
 def _headers(event: dict[str, Any]) -> dict[str, str]:
     found = event.get("headers")
     if not isinstance(found, dict):
-        found = {k: v[-1] for k, v in (event.get("multiValueHeaders") or {}).items() if v}
+        many = event.get("multiValueHeaders")
+        found = {k: v[-1] for k, v in many.items() if isinstance(v, list) and v} if isinstance(many, dict) else {}
     return {str(k).lower(): str(v) for k, v in found.items()}
 
 

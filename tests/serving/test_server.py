@@ -71,8 +71,8 @@ def test_a_large_body_is_refused_before_it_is_read(front: ServerFront) -> None:
     assert said.startswith(b"HTTP/1.1 413 ")
 
 
-@pytest.mark.parametrize("data", [b"\x16\x03\x01\x02", b"GET / HTTP/9.9\r\n\r\n", b"POST /invocations HTTP/1.1\r\nHost: x"
-                                  b"\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello"])
+@pytest.mark.parametrize("data", [b"\x16\x03\x01\x02", b"GET / HTTP/9.9\r\n\r\n",
+                                  b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello"])
 def test_what_is_no_http_is_a_400(data: bytes, front: ServerFront) -> None:
     assert talk(front.port, data).startswith(b"HTTP/1.1 400 ")
 
@@ -100,7 +100,7 @@ def test_pipelined_requests_are_answered_in_their_order(front: ServerFront) -> N
                             b"Host: x\r\nConnection: close\r\n\r\n")
     assert re.findall(rb"HTTP/1.1 (\d+)", said) == [
         b"200", b"200", b"200", b"404"]
-    assert said.index(b"predictions") < said.index(b"healthy") < said.rindex(b"X-Model: ") < said.index(b"there is nothing")
+    assert said.index(b"predictions") < said.index(b"healthy") < said.index(b"there is nothing")
 
 
 def test_metrics_count_what_was_answered_and_refused(folder: Path) -> None:

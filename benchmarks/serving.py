@@ -1,0 +1,254 @@
+"""How many requests a second does the container server answer, beside others with the same ONNX model?
+
+A small dense network (64 -> 64 -> 10), one worker each, wrk at concurrency 32, subjects in turns. Each competitor lives
+in an environment of its own under ~/.cache/slipway/benchmarks, which this makes once.
+
+    python -m benchmarks.serving [--turns N] [--seconds S] [--only NAME ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SUBJECTS = Path(__file__).with_name("serving_subjects")
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "slipway" / "benchmarks"
+PORT = 18200
+WIDTH = 64
+
+
+@dataclass(slots=True)
+class Subject:
+    """One server: how it is started and asked, and what was seen."""
+
+    name: str
+    command: list[str]
+    path: str
+    body: Callable[[list[list[float]]], bytes]
+    seen: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+
+
+def main() -> None:
+    """Measure and print a table."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--turns", type=int, default=3)
+    options.add_argument("--seconds", type=int, default=4)
+    options.add_argument("--only", nargs="*", default=[])
+    chosen = options.parse_args()
+    if not shutil.which("wrk"):
+        raise SystemExit("wrk is not installed; Next: apt-get install wrk")
+    with tempfile.TemporaryDirectory(prefix="slipway-bench-") as scratch:
+        subjects = prepared(Path(scratch), chosen.only)
+        for _ in range(chosen.turns):
+            for subject in subjects:
+                take_turn(subject, Path(scratch), chosen.seconds)
+        report(subjects, raw(Path(scratch)))
+
+
+def prepared(scratch: Path, only: list[str]) -> list[Subject]:
+    """The subjects that can run here."""
+    model = small_model(scratch)
+    os.environ["MODEL"] = str(model)
+    (scratch / "model-settings.json").write_text(
+        json.dumps({"name": "small", "implementation": "ml_server.Small", "parallel_workers": 0}))
+    (scratch / "settings.json").write_text(json.dumps(
+        {"http_port": PORT, "host": "127.0.0.1", "parallel_workers": 0, "grpc_port": PORT + 1,
+         "metrics_port": PORT + 2}))
+    made: list[tuple[str, Callable[[], Subject]]] = [
+        ("slipway", lambda: Subject("slipway", [sys.executable, "-m", "serving.runtime.server"], "/invocations",
+                                    instances)),
+        ("mlflow", lambda: mlflow_subject(scratch, model)),
+        ("litserve", lambda: Subject("litserve", [str(python("litserve")), str(SUBJECTS / "lit.py")], "/invocations",
+                                     instances)),
+        ("bentoml", lambda: Subject("bentoml", [
+            str(python("bentoml").with_name("bentoml")), "serve", "bento:Small", "--working-dir", str(SUBJECTS),
+            "--host", "127.0.0.1", "--port", str(PORT)], "/invocations", instances)),
+        ("mlserver", lambda: Subject("mlserver", [str(python("mlserver").with_name("mlserver")), "start", str(scratch)],
+                                     "/v2/models/small/infer", open_inference))]
+    return [make() for name, make in made if not only or name in only]
+
+
+def python(name: str) -> Path:
+    """The Python of a competitor's own environment, made when it is not there."""
+    folder = CACHE / name
+    if not (folder / "bin" / "python").is_file():
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+        subprocess.run([folder / "bin" / "pip", "install", "--quiet", name, "onnxruntime==1.32.0", "setuptools"],
+                       check=True)
+    return folder / "bin" / "python"
+
+
+def instances(rows: list[list[float]]) -> bytes:
+    """The body of most."""
+    return json.dumps({"instances": rows}).encode()
+
+
+def open_inference(rows: list[list[float]]) -> bytes:
+    """The body of MLServer's own protocol."""
+    return json.dumps({"inputs": [{"name": "x", "shape": [len(rows), WIDTH], "datatype": "FP32",
+                                   "data": [v for row in rows for v in row]}]}).encode()
+
+
+def small_model(scratch: Path) -> Path:
+    """A small dense network, as an ONNX file and as a bundle beside it."""
+    import hashlib
+
+    from onnx import TensorProto, helper, numpy_helper, save_model
+
+    from serving.golden import write_golden
+    from serving.runtime.manifest import FileEntry, Manifest, Parity, Tensor
+
+    draw = np.random.default_rng(0)
+    weights = [numpy_helper.from_array(draw.normal(0, 0.1, shape).astype(np.float32), name)
+               for name, shape in (("W", (WIDTH, 64)), ("b", (64,)), ("V", (64, 10)), ("c", (10,)))]
+    nodes = [helper.make_node("Gemm", ["x", "W", "b"], ["h"]), helper.make_node("Relu", ["h"], ["r"]),
+             helper.make_node("Gemm", ["r", "V", "c"], ["s"]), helper.make_node("Softmax", ["s"], ["probabilities"])]
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(nodes, "small", [value("x", TensorProto.FLOAT, ["batch", WIDTH])],
+                              [value("probabilities", TensorProto.FLOAT, ["batch", 10])], weights)
+    folder = scratch / "bundle"
+    folder.mkdir()
+    save_model(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9),
+               folder / "model.onnx")
+    rows = np.zeros((32, WIDTH), np.float32)
+    write_golden(folder / "golden.npz", {"x": rows}, {"probabilities": np.zeros((32, 10), np.float32)})
+    files = tuple(FileEntry(p.name, hashlib.sha256(p.read_bytes()).hexdigest(), p.stat().st_size)
+                  for p in sorted(folder.iterdir()))
+    manifest = Manifest(
+        name="small", version=1, run_id="r", digest="0" * 64, task="tabular", kind="classification", labels=(),
+        inputs=(Tensor("x", "float32", (None, WIDTH)),), outputs=(Tensor("probabilities", "float32", (None, 10)),),
+        source={"format": "onnx"}, parity=Parity(32, 32, 0.0, 1e-4), verdicts=(), approvals=(), files=files)
+    (folder / "manifest.json").write_bytes(manifest.to_bytes())
+    return folder / "model.onnx"
+
+
+def mlflow_subject(scratch: Path, model: Path) -> Subject:
+    """`mlflow models serve`, as its documentation shows it."""
+    import mlflow.onnx
+    import onnx
+    from mlflow.models import infer_signature
+
+    rows = np.zeros((1, WIDTH), np.float32)
+    mlflow.onnx.save_model(onnx.load(model), scratch / "mlflow", signature=infer_signature({"x": rows}),
+                           pip_requirements=[])
+    command = [str(Path(sys.executable).with_name("mlflow")), "models", "serve", "-m", str(scratch / "mlflow"), "-p",
+               str(PORT), "-h", "127.0.0.1", "--env-manager", "local", "-w", "1"]
+    return Subject("mlflow models serve", command, "/invocations",
+                   lambda rows: json.dumps({"inputs": {"x": rows}}).encode())
+
+
+@contextmanager
+def running(subject: Subject, scratch: Path) -> Iterator[None]:
+    """The server, up and answering; gone afterwards."""
+    env = {**os.environ, "PORT": str(PORT), "SLIPWAY_BUNDLE": str(scratch / "bundle"), "SLIPWAY_WORKERS": "1",
+           "SLIPWAY_HOST": "127.0.0.1", "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{Path.cwd()}:{SUBJECTS}"}
+    process = subprocess.Popen(subject.command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                               start_new_session=True)
+    try:
+        _until_it_answers(subject, process)
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        time.sleep(1)
+
+
+def _until_it_answers(subject: Subject, process: subprocess.Popen[bytes]) -> None:
+    body = subject.body([[0.0] * WIDTH])
+    asked = urllib.request.Request(  # noqa: S310 - our own server
+        f"http://127.0.0.1:{PORT}{subject.path}", body, {"Content-Type": "application/json"})
+    for _ in range(240):
+        if process.poll() is not None:
+            raise SystemExit(f"{subject.name} did not start")
+        try:
+            urllib.request.urlopen(asked, timeout=5).read()  # noqa: S310 - our own server
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.5)
+        else:
+            return
+    raise SystemExit(f"{subject.name} never answered")
+
+
+def take_turn(subject: Subject, scratch: Path, seconds: int) -> None:
+    """Start it, ask it in every way, stop it."""
+    one, many = [[0.1] * WIDTH], [[0.1] * WIDTH] * 32
+    with running(subject, scratch):
+        bodies = {"1 JSON": (subject.body(one), "application/json"),
+                  "32 JSON": (subject.body(many), "application/json")}
+        if subject.name == "slipway":
+            packed = io.BytesIO()
+            np.save(packed, np.asarray(many, np.float32))
+            bodies["32 npy"] = (packed.getvalue(), "application/x-npy")
+        for name, (body, kind) in bodies.items():
+            subject.seen.setdefault(name, []).append(wrk(subject.path, body, kind, scratch, seconds))
+
+
+def wrk(path: str, body: bytes, kind: str, scratch: Path, seconds: int) -> tuple[float, float]:
+    """Requests a second, and the 99th percentile in milliseconds."""
+    (scratch / "body").write_bytes(body)
+    script = scratch / "ask.lua"
+    script.write_text(
+        f'wrk.method = "POST"\nlocal f = io.open("{scratch}/body", "rb")\nwrk.body = f:read("*a")\nf:close()\n'
+        f'wrk.headers["Content-Type"] = "{kind}"\n'
+        + ('wrk.headers["Accept"] = "application/x-npy"\n' if kind.endswith("npy") else ""))
+    said = subprocess.run(["wrk", "-t1", "-c32", f"-d{seconds}", "--latency", "-s", str(script),
+                           f"http://127.0.0.1:{PORT}{path}"], capture_output=True, text=True, check=True).stdout
+    if "Non-2xx" in said:
+        raise SystemExit(f"refused: {said}")
+    late, unit = re.findall(r"99%\s+([\d.]+)(us|ms|s)", said)[0]
+    return float(re.findall(r"Requests/sec:\s+([\d.]+)", said)[0]), float(late) * {"us": 1e-3, "ms": 1, "s": 1e3}[unit]
+
+
+def raw(scratch: Path) -> float:
+    """Batches of 32 a second of onnxruntime alone, in this process."""
+    from serving.runtime.session import open_session
+
+    session, rows = open_session(scratch / "bundle" / "model.onnx", 1), np.full((32, WIDTH), 0.1, np.float32)
+    best = 0.0
+    for _ in range(5):
+        started, calls = time.perf_counter(), 0
+        while time.perf_counter() - started < 0.5:
+            session.run(["probabilities"], {"x": rows}, None)
+            calls += 1
+        best = max(best, calls / (time.perf_counter() - started))
+    return best
+
+
+def report(subjects: list[Subject], alone: float) -> None:
+    """Print the medians, and how ours compares."""
+    ours: dict[str, Any] = {}
+    for subject in subjects:
+        for name, seen in subject.seen.items():
+            rate, late = (statistics.median(column) for column in zip(*seen, strict=True))
+            ours.setdefault(name, (rate, late))
+            print(f"{subject.name:22}{name:>9}{rate:12,.0f} requests/s   p99 {late:8.2f} ms   "
+                  f"slipway is {ours[name][0] / rate:6.1f} x, p99 {ours[name][1] / late:5.2f} x")
+    print(f"raw onnxruntime, batches of 32: {alone:,.0f}/s; 32 npy reaches {ours['32 npy'][0] / alone:.2f} of it")
+
+
+if __name__ == "__main__":
+    main()
