@@ -21,7 +21,8 @@ if TYPE_CHECKING:
         ReleaseTampered,
         VersionMissing,
     )
-    from registry.mlflow_store import Connection, connect, download, register_candidate, release
+    from registry.mlflow_store import Connection, connect, register_candidate
+    from registry.releases import download, release
     from registry.words import (
         Actor,
         Approval,
@@ -40,7 +41,8 @@ _HOME = {
         "LedgerBroken", "ModelUnusable", "PolicyInvalid", "PromotionRefused", "RegistryError", "RegistryMisconfigured",
         "RegistryUnreachable", "ReleaseMissing", "ReleaseTampered", "VersionMissing",
     ),
-    "registry.mlflow_store": ("Connection", "connect", "download", "register_candidate", "release"),
+    "registry.mlflow_store": ("Connection", "connect", "register_candidate"),
+    "registry.releases": ("download", "release"),
     "registry.words": (
         "Actor", "Approval", "Decision", "Evidence", "FileDigest", "ModelVersion", "Outcome", "Release", "Stage",
         "Verdict",

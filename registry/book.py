@@ -157,6 +157,17 @@ class Book:
     def _approved_by_moving(self, case: Case, body: WordBody) -> int:
         return self.write(Kind.APPROVED, case.model, case.version, body).seq
 
+    def adopt(self, found: Found) -> None:
+        """Write down a version that was here before us, where it stands; whoever adopts answers for it."""
+        self.register(found, {self.actor.name})
+        stage = found.version.stage
+        if stage is not Stage.NONE:
+            body = MovedBody(
+                source=Stage.NONE.value, target=stage.value, displaced=(), digest=None, evidence=None, approvals=(),
+                via="adopted",
+            )  # fmt: skip
+            self.write(Kind.MOVED, found.model, found.number, body)
+
     def leave(self, found: Found, word: str) -> None:
         """Write down that a version goes (deleted, renamed), unless somebody relies on it."""
         stage = found.version.stage

@@ -128,10 +128,11 @@ def promote(version: tuple[str, int], stage: str, reason: str | None) -> None:
     from registry import mlflow_store
 
     found, target = _find(version), Stage.named(stage)
-    if found.stage is target and mlflow_store.in_stage(found.name, target) == found:
+    before = mlflow_store.ledger(*version) if found.stage is target else None
+    moved = mlflow_store.break_glass(found, target, reason) if reason else mlflow_store.move(found, target)
+    if before is not None and before == mlflow_store.ledger(*version):
         click.echo(f"{found} is in {target.value} already")
         return
-    moved = mlflow_store.break_glass(found, target, reason) if reason else mlflow_store.move(found, target)
     click.echo(f"{moved} is in {moved.stage.value}, @{target.alias} points at it")
 
 
@@ -170,6 +171,10 @@ def __getattr__(name: str) -> click.Command:
         from registry.ledger_commands import ledger
 
         return ledger
+    if name == "adopt":
+        from registry.ledger_commands import adopt
+
+        return adopt
     if name == "watch":
         from registry.watch_commands import watch
 

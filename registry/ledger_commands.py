@@ -75,3 +75,21 @@ def sign(key: Path) -> None:
     mlflow_store.connect()
     seq, end = mlflow_store.whole_ledger()[1]
     sys.stdout.write(signing.sign(signing.Head(seq, end, stamp(datetime.now(UTC))), key).dump() + "\n")
+
+
+@click.command(epilog="Example: slipway adopt --dry-run")
+@click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing.")
+def adopt(dry_run: bool) -> None:
+    """Take an MLflow database that was here before slipway under its rules.
+
+    Stages, aliases and tags stay as they are, and plain MLflow can go on using it. Every version is written down with
+    you as its author, so that somebody else has to approve it. What stands in Production must be checked, approved and
+    promoted once more before it can be deployed: nobody knows on what evidence it got there.
+    """
+    from registry import mlflow_store
+
+    mlflow_store.connect()
+    told = mlflow_store.adopt(dry_run)
+    for line in told:
+        click.echo(line)
+    click.echo(f"{len(told)} versions {'would be ' if dry_run else ''}adopted", err=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
@@ -31,25 +30,19 @@ from mlflow.utils.rest_utils import http_request
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from registry import digest, policy
 from registry.errors import (
     ModelUnusable,
     PromotionRefused,
     RegistryError,
     RegistryMisconfigured,
     RegistryUnreachable,
-    ReleaseMissing,
-    ReleaseTampered,
     VersionMissing,
 )
-from registry.gates import Champion
-from registry.ledger import Entry, Kind
-from registry.promotion import judged
+from registry.ledger import Entry
 from registry.shown import APPROVAL_TAG, EVIDENCE_TAG, GLASS_TAG
-from registry.standing import approval_of, evidence_of, standing
 from registry.store import SCHEME, GovernedStore
-from registry.wire import EvidenceShape, GlassShape, LedgerPage, MovedBody, WordShape, read
-from registry.words import ModelVersion, Release, Stage
+from registry.wire import EvidenceShape, GlassShape, LedgerPage, WordShape
+from registry.words import ModelVersion, Stage
 
 _DATABASES = ("sqlite:", "postgresql", "mysql", "mssql")
 BATCH = 512
@@ -269,6 +262,12 @@ def _read(model: str | None, version: int | None, after: int = 0) -> tuple[list[
             return found, (page.head_seq, page.head_hash)
 
 
+def adopt(dry_run: bool) -> list[str]:
+    """Take versions that were here before slipway into the ledger; says what was, or would be, done."""
+    with _mapped():
+        return _governed().adopt(dry_run)
+
+
 def restore(entries: list[Entry]) -> int:
     """Write exported entries into the database that we are connected to; answers how many were new.
 
@@ -306,63 +305,6 @@ def _remote_page(uri: str, model: str | None, version: int | None, after: int) -
         return LedgerPage.model_validate_json(answer.text)
     except ValidationError as error:
         raise RegistryMisconfigured(f"{uri} answered with something that is no ledger page") from error
-
-
-def release(model: str, stage: Stage = Stage.PRODUCTION) -> Release:
-    """What stands in a stage, with the evidence and the approvals it got there on.
-
-    Raises:
-        ReleaseMissing: when nothing stands there, or the ledger does not say who put it there.
-    """
-    connect()
-    version = in_stage(model, stage)
-    if version is None:
-        promote = f"slipway promote {model}/VERSION --to {stage.value}"
-        raise ReleaseMissing(f"{model} has nothing in {stage.value}. Next: {promote}")
-    entries = ledger(model, version.number)
-    moves = [entry for entry in entries if entry.kind is Kind.MOVED]
-    body = read(MovedBody, moves[-1].body) if moves else None
-    evidence = standing(entries).evidence
-    if body is None or body.target != stage.value or evidence is None:
-        raise ReleaseMissing(
-            f"{version} is @{stage.alias}, but the ledger does not say who put it there. "
-            f"Next: slipway promote {version} --to {stage.value}"
-        )
-    by_number = {entry.seq: entry for entry in entries}
-    held = evidence_of(by_number[body.evidence]) if body.evidence in by_number else evidence
-    then = Champion(held.paired.champion, held.paired.champion_digest) if held.paired else None
-    return Release(
-        model=model,
-        version=version.number,
-        run_id=version.run_id,
-        source=version.source,
-        digest=held.digest,
-        files=held.files,
-        stage=stage,
-        evidence=judged(held, policy.load().rules(model, stage), then),
-        approvals=tuple(approval_of(by_number[seq]) for seq in body.approvals),
-    )
-
-
-def download(release: Release, into: Path) -> Path:
-    """Fetch a release's files, and hand them over only if every one is what was approved.
-
-    Raises:
-        ReleaseTampered: naming changed, missing and extra files together; nothing is left in `into`.
-    """
-    connect()
-    version = model_version(release.model, release.version)
-    folder = fetch_model(version, into)
-    try:
-        difference = digest.compare(release.files, digest.hash_folder(folder))
-        if difference:
-            subject = f"{release.model}/{release.version}"
-            raise ReleaseTampered(subject, difference.changed, difference.missing, difference.extra)
-    except ReleaseTampered:
-        shutil.rmtree(folder)
-        raise
-    (folder / digest.WRITTEN_AT_DOWNLOAD).unlink(missing_ok=True)
-    return folder
 
 
 def _word(found: MlflowVersion) -> ModelVersion:

@@ -1,5 +1,3 @@
-# mypy: disallow-untyped-calls=False
-# MLflow's own functions carry no annotations.
 """The approvals page: what waits, candidate beside champion, and a reviewer's yes or no; without JavaScript.
 
 Cross-site requests are refused by a token that the page puts both into its form and into a cookie which no other site
@@ -11,25 +9,17 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from flask import Blueprint, Response, g, make_response, redirect, request
 from jinja2 import Environment, FileSystemLoader
-from mlflow.entities import Run
-from mlflow.entities.model_registry import ModelVersionTag
-from mlflow.exceptions import MlflowException
-from mlflow.server.handlers import (
-    _add_static_prefix,
-    _get_tracking_store,
-    _is_servable_proxied_run_artifact_root,
-    _list_artifacts_for_proxied_run_artifact_root,
-)
 
 from registry import telling
 from registry.identity import current_actor
-from registry.store import GovernedStore
-from registry.views import Shown
+from registry.ledger import Entry
+from registry.views import Refusal, Shown
 from registry.wire import WordShape
 
 _PAGES = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True)
@@ -51,64 +41,90 @@ class RunShown:
     experiment: str = ""
     commit: str = ""
     data: str = ""
+    parameters: tuple[tuple[str, str], ...] = ()
     differences: tuple[tuple[str, str, str], ...] = ()
     plots: tuple[str, ...] = ()
 
 
-def pages(opened: Callable[[], GovernedStore]) -> Blueprint:
-    """The page's routes over a store, which is asked for at each request: MLflow makes it late."""
-    made = Blueprint("slipway_pages", __name__, url_prefix=_add_static_prefix("/slipway/approvals"))
+class Registry(Protocol):
+    """What the page asks of the registry; the governed store is one."""
+
+    def waiting(self) -> list[Shown]:
+        """The versions that wait for an approval."""
+
+    def shown(self, name: str, version: int) -> tuple[Shown, Shown | None] | None:
+        """One version and the champion beside it; None when there is no such version."""
+
+    def said_of(self, name: str, version: int) -> list[Entry]:
+        """The ledger's entries of one version."""
+
+    def say(self, name: str, version: int, word: str, said: WordShape) -> Refusal | None:
+        """Write down an approval, a rejection or a withdrawal; why not, when it is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What the page is told of the server around it: the registry, what is known of a run, and its own root."""
+
+    registry: Callable[[], Registry]
+    run: Callable[[str], RunShown | None]
+    root: str
+
+
+def pages(server: Server) -> Blueprint:
+    """The page's routes; the registry is asked for at each request, as MLflow makes it late."""
+    made = Blueprint("slipway_pages", __name__, url_prefix=f"{server.root}/slipway/approvals")
 
     @made.get("", strict_slashes=False)
     def waiting() -> Response:
         """What waits for an approval?"""
-        return _page("waiting.html", rows=opened().waiting())
+        return _page(server, "waiting.html", rows=server.registry().waiting())
 
     @made.get("/<path:model>/<int:number>")
     def version(model: str, number: int) -> Response:
         """Everything a reviewer needs to decide about one version."""
-        return _version(opened(), model, number, "")
+        return _version(server, model, number, "")
 
     @made.post("/<path:model>/<int:number>")
     def decide(model: str, number: int) -> Response:
         """Write down a reviewer's word; a refusal is shown, not raised."""
-        return _decided(opened(), model, number)
+        return _decided(server, model, number)
 
     return made
 
 
-def _decided(store: GovernedStore, model: str, number: int) -> Response:
+def _decided(server: Server, model: str, number: int) -> Response:
     form, cookie = request.form, request.cookies.get(_COOKIE, "")
     if not cookie or not hmac.compare_digest(cookie.encode(), form.get("token", "").encode()):
-        return _version(store, model, number, "This form came from elsewhere, or is too old. Please decide again.", 403)
+        return _version(server, model, number, "This form is not ours, or too old. Please decide again.", 403)
     if form.get("word") not in _WORDS:
-        return _version(store, model, number, "Approve, reject or withdraw?", 400)
+        return _version(server, model, number, "Approve, reject or withdraw?", 400)
     g.slipway_claimed_name = form.get("name", "")
     said = WordShape(digest=form.get("digest") or None, comment=form.get("comment", "").strip()[:2000])
-    try:
-        store.set_model_version_tag(model, number, ModelVersionTag(f"slipway.{form['word']}", said.dump()))
-    except MlflowException as refused:
-        return _version(store, model, number, str(refused.message), refused.get_http_status_code())
+    refused = server.registry().say(model, number, form["word"], said)
+    if refused:
+        return _version(server, model, number, refused.reason, refused.status)
     made = make_response(redirect(request.path, code=303))
     made.headers.update(_HEADERS)
     return made
 
 
-def _version(store: GovernedStore, model: str, number: int, said: str, status: int = 200) -> Response:
-    try:
-        row, champion = store.shown(model, number)
-    except MlflowException as missing:
-        return _page("waiting.html", missing.get_http_status_code(), rows=store.waiting())
-    entries = [shape.entry() for shape in store.ledger_page(model, number).entries]
+def _version(server: Server, model: str, number: int, said: str, status: int = 200) -> Response:
+    registry = server.registry()
+    found = registry.shown(model, number)
+    if found is None:
+        return _page(server, "waiting.html", 404, rows=registry.waiting())
+    (row, champion), entries = found, registry.said_of(model, number)
     return _page(
-        "version.html", status, row=row, champion=champion, said=said, measures=_side_by_side(row, champion),
-        run=_run_of(row, champion), history=[(entry, telling.told(entry)) for entry in entries], glass=telling.GLASS,
+        server, "version.html", status, row=row, champion=champion, said=said, measures=_side_by_side(row, champion),
+        run=_run_of(server, row, champion), history=[(entry, telling.told(entry)) for entry in entries],
+        glass=telling.GLASS,
     )  # fmt: skip
 
 
-def _page(template: str, status: int = 200, **values: object) -> Response:
+def _page(server: Server, template: str, status: int = 200, **values: object) -> Response:
     token = request.cookies.get(_COOKIE) or secrets.token_urlsafe(32)
-    root = _add_static_prefix("")
+    root = server.root
     text = _PAGES.get_template(template).render(root=root, actor=current_actor(), token=token, **values)
     made = make_response(text, status)
     made.headers.update(_HEADERS)
@@ -123,35 +139,11 @@ def _side_by_side(row: Shown, champion: Shown | None) -> list[tuple[str, float |
     return [(name, mine.get(name), theirs.get(name)) for name in sorted(mine.keys() | theirs.keys())]
 
 
-def _run_of(row: Shown, champion: Shown | None) -> RunShown:
-    run = _run(row.found.version.run_id)
-    if run is None:
-        return RunShown()
-    other = _run(champion.found.version.run_id) if champion and champion.found.number != row.found.number else None
-    mine, theirs = run.data.params, other.data.params if other else {}
-    names = sorted(mine.keys() | theirs.keys()) if other else []
-    return RunShown(
-        experiment=run.info.experiment_id,
-        commit=run.data.tags.get("mlflow.source.git.commit", ""),
-        data=run.data.tags.get("slipway.data", ""),
-        differences=tuple((n, mine.get(n, ""), theirs.get(n, "")) for n in names if mine.get(n) != theirs.get(n)),
-        plots=_plots(run),
-    )
-
-
-def _run(run_id: str) -> Run | None:
-    try:
-        return _get_tracking_store().get_run(run_id) if run_id else None
-    except MlflowException:
-        return None  # a version may outlive its run; the page then shows the version alone
-
-
-def _plots(run: Run) -> tuple[str, ...]:
-    root = run.info.artifact_uri
-    if not _is_servable_proxied_run_artifact_root(root):
-        return ()
-    try:
-        found = _list_artifacts_for_proxied_run_artifact_root(root, "plots")
-    except (MlflowException, OSError):
-        return ()
-    return tuple(item.path for item in found if item.path.endswith((".png", ".svg", ".jpg")))
+def _run_of(server: Server, row: Shown, champion: Shown | None) -> RunShown:
+    run = server.run(row.found.version.run_id)
+    other = server.run(champion.found.version.run_id) if champion and champion.found != row.found else None
+    if run is None or other is None:
+        return run or RunShown()
+    mine, theirs = dict(run.parameters), dict(other.parameters)
+    differ = [name for name in sorted(mine.keys() | theirs.keys()) if mine.get(name) != theirs.get(name)]
+    return replace(run, differences=tuple((name, mine.get(name, ""), theirs.get(name, "")) for name in differ))

@@ -19,10 +19,18 @@ from mlflow.environment_variables import _MLFLOW_SGI_NAME
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, PERMISSION_DENIED
 from mlflow.server import app as mlflow_app
-from mlflow.server.handlers import _add_static_prefix, _get_model_registry_store, _get_paths, catch_mlflow_exception
+from mlflow.server.handlers import (
+    _add_static_prefix,
+    _get_model_registry_store,
+    _get_paths,
+    _get_tracking_store,
+    _is_servable_proxied_run_artifact_root,
+    _list_artifacts_for_proxied_run_artifact_root,
+    catch_mlflow_exception,
+)
 
 from registry.freeze import written_to
-from registry.pages import pages
+from registry.pages import RunShown, Server, pages
 from registry.store import SCHEME, GovernedStore
 
 
@@ -57,7 +65,7 @@ def _add_to(app: Flask) -> frozenset[str]:
     for path in paths:
         app.add_url_rule(path, f"slipway_ledger {path}", read_ledger, methods=["GET"])
     app.before_request(_refuse_frozen)
-    app.register_blueprint(pages(governed_store))
+    app.register_blueprint(pages(Server(governed_store, run_shown, _add_static_prefix(""))))
     return paths
 
 
@@ -91,6 +99,37 @@ def _number(key: str) -> int | None:
     if not text.isdecimal():
         raise MlflowException(f"{key}={text!r} is no number", error_code=INVALID_PARAMETER_VALUE)
     return int(text)
+
+
+# --- the run behind a version, for the approvals page
+
+
+def run_shown(run_id: str) -> RunShown | None:
+    """What the tracking store knows of a run; None when it is gone, for a version may outlive its run."""
+    try:
+        run = _get_tracking_store().get_run(run_id) if run_id else None
+    except MlflowException:
+        return None
+    if run is None:
+        return None
+    tags = run.data.tags
+    return RunShown(
+        experiment=run.info.experiment_id,
+        commit=tags.get("mlflow.source.git.commit", ""),
+        data=tags.get("slipway.data", ""),
+        parameters=tuple(sorted(run.data.params.items())),
+        plots=_plots(run.info.artifact_uri),
+    )
+
+
+def _plots(root: str) -> tuple[str, ...]:
+    if not _is_servable_proxied_run_artifact_root(root):
+        return ()
+    try:
+        found = _list_artifacts_for_proxied_run_artifact_root(root, "plots")
+    except (MlflowException, OSError):
+        return ()
+    return tuple(item.path for item in found if item.path.endswith((".png", ".svg", ".jpg")))
 
 
 # --- approved artefacts are frozen

@@ -15,7 +15,7 @@ class Standing:
     """All that counts about a version: who answers for it, what was measured last, who consented.
 
     `created` (ms) is when the registry says this life of the version began; None: nobody recorded it.
-    `released`: it has stood in Production.
+    `released`: it has stood in Production. `stands_on`: the digest it was last moved on, if it was.
     """
 
     authors: tuple[str, ...] = ()
@@ -24,6 +24,7 @@ class Standing:
     approvals: tuple[Approval, ...] = ()
     rejections: tuple[Rejection, ...] = ()
     released: bool = False
+    stands_on: str | None = None
 
     @property
     def protected(self) -> bool:
@@ -70,8 +71,8 @@ def _unsaid(now: Standing, entry: Entry) -> Standing:
 
 
 def _moved(now: Standing, entry: Entry) -> Standing:
-    target = read(MovedBody, entry.body).target
-    return replace(now, released=now.released or target == Stage.PRODUCTION.value)
+    body = read(MovedBody, entry.body)
+    return replace(now, released=now.released or body.target == Stage.PRODUCTION.value, stands_on=body.digest)
 
 
 def _deleted(_: Standing, __: Entry) -> Standing:

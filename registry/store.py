@@ -33,8 +33,8 @@ from registry.identity import NOBODY, current_actor
 from registry.ledger import Entry, first_bad
 from registry.one_session import OneSession
 from registry.promotion import Case, decide, judged
-from registry.views import Shown
-from registry.wire import EntryShape, GlassShape, LedgerPage, read
+from registry.views import Refusal, Shown
+from registry.wire import EntryShape, GlassShape, LedgerPage, WordShape, read
 from registry.words import Actor, ModelVersion, Stage
 
 SCHEME = "slipway:"
@@ -109,10 +109,11 @@ class GovernedStore(SqlAlchemyStore):
     def _move(self, book: Book, found: Found, target: Stage, via: str, glass: str | None = None) -> MlflowVersion:
         aliases = self._aliases(book.session, found.model)
         own = {alias for alias, number in aliases.items() if number == found.number and Stage.of_alias(alias)}
-        if found.version.stage is not target or own != {target.alias} - {None}:
+        stands, now = found.version.stage is target and own == {target.alias} - {None}, book.standing(found)
+        if not stands or (target.alias and now.stands_on is None):  # adopted versions stand on nothing yet
             case = Case(
                 model=found.model, version=found.number, current=found.version.stage, target=target, mover=book.actor,
-                standing=book.standing(found), champion=self._champion(book, found.model, aliases), glass=glass,
+                standing=now, champion=self._champion(book, found.model, aliases), glass=glass,
             )  # fmt: skip
             decision = decide(case, book.rules(found.model, target), book.now)
             if not decision:
@@ -296,13 +297,29 @@ class GovernedStore(SqlAlchemyStore):
 
     # --- what a reviewer looks at
 
-    def shown(self, name: str, version: int) -> tuple[Shown, Shown | None]:
-        """One version, and the champion beside it, as whoever asks would find them."""
+    def shown(self, name: str, version: int) -> tuple[Shown, Shown | None] | None:
+        """One version, and the champion beside it; None when there is no such version."""
         with self._reading() as book:
             number = self._aliases(book.session, name).get(str(Stage.PRODUCTION.alias))
             champion = self._found(book, name, number) if number is not None else None
-            found = self._found(book, name, version)
+            try:
+                found = self._found(book, name, version)
+            except MlflowException:
+                return None
             return self._view(book, found, champion), self._view(book, champion, champion) if champion else None
+
+    def say(self, name: str, version: int, word: str, said: WordShape) -> Refusal | None:
+        """Write down an approval, a rejection or a withdrawal; why not, when it is refused."""
+        try:
+            self.set_model_version_tag(name, version, ModelVersionTag(f"{shown.PREFIX}{word}", said.dump()))
+        except MlflowException as refused:
+            return Refusal(str(refused.message), refused.get_http_status_code())
+        return None
+
+    def said_of(self, name: str, version: int) -> list[Entry]:
+        """The ledger's entries of one version."""
+        with self.ManagedSessionMaker() as session:
+            return list(tables.of_version(session, name, version))
 
     def waiting(self, limit: int = 50) -> list[Shown]:
         """The versions checked last that are neither in Production nor archived."""
@@ -333,6 +350,28 @@ class GovernedStore(SqlAlchemyStore):
         return Shown(found, case.standing, decision.verdicts, decision)
 
     # --- the ledger
+
+    def adopt(self, dry_run: bool) -> list[str]:
+        """Write every version that the ledger does not know into it, as it stands; says what was, or would be, done."""
+        told: list[str] = []
+        with self._book() as book:
+            rows = self._get_query(book.session, SqlModelVersion).filter(
+                SqlModelVersion.current_stage != STAGE_DELETED_INTERNAL
+            )
+            for found in [_found(row) for row in rows.order_by(SqlModelVersion.name, SqlModelVersion.version)]:
+                if book.standing(found).created is None:
+                    told.append(self._adopted(book, found))
+                    if not dry_run:
+                        book.adopt(found)
+        return told
+
+    def _adopted(self, book: Book, found: Found) -> str:
+        stage, aliases = found.version.stage, self._aliases(book.session, found.model)
+        own = {a for a, n in aliases.items() if n == found.number and Stage.of_alias(a)}
+        wanted = {stage.alias} - {None}
+        apart = f"; out of step: {', '.join(sorted(f'@{a}' for a in own)) or 'no alias'}" if own != wanted else ""
+        needs = f"; next: slipway check {found}, then promote it" if stage.alias or own else ""
+        return f"{found} in {stage.value}{apart}{needs}"
 
     def restore(self, entries: Sequence[Entry]) -> int:
         """Append exported entries as they are; those that are here already must be the same.

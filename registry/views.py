@@ -17,3 +17,11 @@ class Shown:
     standing: Standing
     verdicts: tuple[Verdict, ...]
     decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why something was not done, and the HTTP status that says so."""
+
+    reason: str
+    status: int

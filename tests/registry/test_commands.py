@@ -3,10 +3,14 @@ from __future__ import annotations
 import json
 
 import click
+import mlflow
+import pytest
 from click.testing import CliRunner, Result
 
-from registry import PromotionRefused, Stage, commands
+from registry import PromotionRefused, ReleaseMissing, Stage, commands, connect, release
 from tests.registry.world import World
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*transition_model_version_stage:FutureWarning")
 
 
 def run(command: click.Command, *words: str) -> Result:
@@ -37,3 +41,84 @@ def test_the_way_from_candidate_to_production(world: World) -> None:
     assert moved.stdout == "images/1 is in Production, @champion points at it\n"
     assert world.stages() == {1: (Stage.PRODUCTION, ("champion",))}
     assert "bo (claimed)  approved sha256" in run(commands.history, "images").stdout
+
+
+def test_promoting_again_changes_nothing_and_says_so(world: World) -> None:
+    world.released()
+    before = run(commands.history, "images").stdout
+    again = run(commands.promote, "images/1", "--to", "production")
+    assert (again.exit_code, again.stdout) == (0, "images/1 is in Production already\n")
+    assert run(commands.history, "images").stdout == before
+
+
+def test_reject_needs_a_reason_and_stands_until_withdrawn(world: World) -> None:
+    world.approved()
+    world.acting("cy")
+    assert run(commands.reject, "images/1").exit_code == 2
+    assert run(commands.reject, "images/1", "--comment", "class 6").exit_code == 0
+    assert "rejected by cy: class 6" in str(run(commands.promote, "images/1", "--to", "Production").exception)
+    assert "no longer judged by you" in run(commands.approve, "images/1", "--withdraw").stdout
+    assert run(commands.promote, "images/1", "--to", "Production").exit_code == 0
+
+
+def test_the_glass_needs_a_login_even_for_those_named(world: World) -> None:
+    (world.folder / "policy.yaml").write_text("schema: 1\nbreak_glass: [root]\n")
+    world.candidate()
+    run(commands.check, "images/1")
+    world.acting("root")
+    broken = run(commands.promote, "images/1", "--to", "Production", "--break-glass", "the site is down")
+    assert "root (claimed) may not break the glass" in str(broken.exception)
+    short = run(commands.promote, "images/1", "--to", "Production", "--break-glass", "now")
+    assert "at least ten characters" in str(short.exception)
+
+
+@pytest.mark.parametrize("word", ["images", "images/", "/3", "images/0", "images/three"])
+def test_what_is_no_version_is_a_usage_error(word: str) -> None:
+    told = run(commands.promote, word, "--to", "Production")
+    assert told.exit_code == 2
+    assert "wanted for example images/3" in told.stderr
+
+
+def test_history_at_a_time_names_what_stood_where(world: World) -> None:
+    world.released()
+    assert run(commands.history, "images", "--at", "2020-01-01").stdout == ""
+    assert run(commands.history, "images", "--at", "2100-01-01T00:00:00Z").stdout.startswith("Production  images/1")
+    rows = json.loads(run(commands.history, "images", "--at", "2100-01-01", "--json").stdout)
+    assert [(row["version"], row["stage"]) for row in rows] == [(1, "Production")]
+    assert run(commands.history, "images", "--at", "yesterday").exit_code == 2
+
+
+# --- a database that was here before
+
+
+def test_what_was_here_before_is_adopted_as_it_stands_and_can_be_released(world: World) -> None:
+    plain = mlflow.MlflowClient(registry_uri=f"sqlite:///{world.folder / 'mlflow.db'}")
+    version = world.candidate("mine")
+    plain.create_registered_model("images")
+    plain.create_model_version("images", version.source, version.run_id)
+    plain.transition_model_version_stage("images", "1", "Production")
+    plain.set_registered_model_alias("images", "champion", "1")
+    before = world.stages()
+    world.acting("bo")
+    would = run(commands.adopt, "--dry-run").stdout
+    assert would == "images/1 in Production; next: slipway check images/1, then promote it\n"
+    assert run(commands.adopt).stdout == would
+    assert run(commands.adopt).stdout == ""
+    assert world.stages() == before
+    with pytest.raises(ReleaseMissing):
+        release("images")
+    assert run(commands.check, "images/1").exit_code == 0
+    world.acting("cy")
+    assert run(commands.approve, "images/1").exit_code == 0
+    assert run(commands.promote, "images/1", "--to", "Production").exit_code == 0
+    assert release("images").version == 1
+
+
+def test_what_is_out_of_step_is_named_when_it_is_adopted(world: World) -> None:
+    world.train()
+    plain = mlflow.MlflowClient(registry_uri=f"sqlite:///{world.folder / 'mlflow.db'}")
+    plain.create_registered_model("images")
+    plain.create_model_version("images", str(world.folder))
+    plain.transition_model_version_stage("images", "1", "Production")
+    connect()
+    assert "images/1 in Production; out of step: no alias; next" in run(commands.adopt, "--dry-run").stdout
