@@ -21,9 +21,10 @@ from tests.local.conftest import ROLE, client_for, zipped
 COMMAND = [sys.executable, "-m", "serving.local", "--port", "0"]
 # A function whose process has a child of its own: both must go.
 FAMILY = """
-import os, subprocess, sys
+import os, subprocess, sys, time
 CHILD = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 def handler(event, context):
+    time.sleep(event.get("sleep", 0))
     return [os.getpid(), CHILD.pid]
 """
 
@@ -86,6 +87,10 @@ def test_no_process_is_left_behind(number: signal.Signals) -> None:
 def test_the_function_ends_even_when_the_guard_was_killed_first() -> None:
     with started("--no-sandbox") as (process, said):
         function, child = family(said["environment"])
+        # One that waits for the next event would end by itself when its Runtime API is gone; this one is busy.
+        busy = {"FunctionName": "family", "InvocationType": "Event", "Payload": b'{"sleep": 9}'}
+        client_for(said["environment"], "lambda").invoke(**busy)
+        time.sleep(0.5)
         for pid in children(process.pid):
             if pid != function:
                 os.kill(pid, signal.SIGKILL)

@@ -116,6 +116,17 @@ def test_an_alarm_brings_the_old_fleet_back(hosting: Hosting, client: Clients) -
     assert set(seen) <= {"old", "new"}
 
 
+def test_an_alarm_state_that_was_set_by_hand_stays_for_a_while(client: Clients) -> None:
+    cloudwatch, alarm = client("cloudwatch"), unique("alarm")
+    cloudwatch.put_metric_alarm(
+        AlarmName=alarm, Namespace="Any", MetricName="Bad", Statistic="Sum", Period=60, EvaluationPeriods=1,
+        Threshold=1, ComparisonOperator="GreaterThanOrEqualToThreshold",
+    )  # fmt: skip
+    cloudwatch.set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="by hand")
+    time.sleep(1.5)  # the evaluation comes round twice a second
+    assert cloudwatch.describe_alarms(AlarmNames=[alarm])["MetricAlarms"][0]["StateValue"] == "ALARM"
+
+
 def test_an_alarm_on_the_models_own_errors_brings_the_old_fleet_back(hosting: Hosting, client: Clients) -> None:  # noqa: F811
     old, alarm = hosting.config(hosting.variant("old")), unique("alarm")
     name = hosting.endpoint(old)
