@@ -27,18 +27,17 @@ from sqlalchemy.orm import Session
 
 from registry import shown, tables
 from registry.book import TAKERS, Book, Found
-from registry.errors import LedgerBroken, PolicyInvalid, PromotionRefused
+from registry.errors import PolicyInvalid, PromotionRefused
 from registry.gates import Champion, rival
 from registry.identity import NOBODY, current_actor
-from registry.ledger import Entry, first_bad
+from registry.ledgered import Ledgered
 from registry.one_session import OneSession
 from registry.promotion import Case, decide, judged
 from registry.views import Refusal, Shown
-from registry.wire import EntryShape, GlassShape, LedgerPage, WordShape, read
+from registry.wire import GlassShape, WordShape, read
 from registry.words import Actor, ModelVersion, Stage
 
 SCHEME = "slipway:"
-PAGE = 1000
 
 
 def open_store(store_uri: str, **_: object) -> GovernedStore:
@@ -51,7 +50,7 @@ def wall_clock() -> datetime:
     return datetime.now(UTC)
 
 
-class GovernedStore(SqlAlchemyStore):
+class GovernedStore(Ledgered, SqlAlchemyStore):
     """MLflow's database store, where stage, alias, protected tags, deletion and renaming follow the policy."""
 
     def __init__(self, db_uri: str, clock: Callable[[], datetime] = wall_clock) -> None:
@@ -316,11 +315,6 @@ class GovernedStore(SqlAlchemyStore):
             return Refusal(str(refused.message), refused.get_http_status_code())
         return None
 
-    def said_of(self, name: str, version: int) -> list[Entry]:
-        """The ledger's entries of one version."""
-        with self.ManagedSessionMaker() as session:
-            return list(tables.of_version(session, name, version))
-
     def waiting(self, limit: int = 50) -> list[Shown]:
         """The versions checked last that are neither in Production nor archived."""
         with self._reading() as book:
@@ -349,7 +343,7 @@ class GovernedStore(SqlAlchemyStore):
         decision = decide(case, book.rules(found.model), book.now)
         return Shown(found, case.standing, decision.verdicts, decision)
 
-    # --- the ledger
+    # --- what was here before
 
     def adopt(self, dry_run: bool) -> list[str]:
         """Write every version that the ledger does not know into it, as it stands; says what was, or would be, done."""
@@ -372,38 +366,6 @@ class GovernedStore(SqlAlchemyStore):
         apart = f"; out of step: {', '.join(sorted(f'@{a}' for a in own)) or 'no alias'}" if own != wanted else ""
         needs = f"; next: slipway check {found}, then promote it" if stage.alias or own else ""
         return f"{found} in {stage.value}{apart}{needs}"
-
-    def restore(self, entries: Sequence[Entry]) -> int:
-        """Append exported entries as they are; those that are here already must be the same.
-
-        Raises:
-            LedgerBroken: when the whole would not be one chain.
-        """
-        with self._sessions.transaction() as session:
-            tables.lock(session)
-            seq, _ = tables.head(session)
-            present = tables.page(session, None, None, 0, seq)
-            new = [entry for entry in entries if entry.seq > seq]
-            bad = first_bad([*present, *new], (new[-1].seq, new[-1].hash) if new else tables.head(session))
-            if bad is None and list(entries)[: len(entries) - len(new)] != present[: len(entries) - len(new)]:
-                bad = "the first entries are not those that are here"
-            if bad is None:
-                tables.put(session, new)
-        if bad:
-            raise LedgerBroken(f"these entries do not continue the ledger: {bad}")
-        return len(new)
-
-    def frozen_by(self, path: str) -> str | None:
-        """Which approved version has its files at, above or below this artefact path?"""
-        with self.ManagedSessionMaker() as session:
-            return tables.frozen_by(session, path)
-
-    def ledger_page(self, model: str | None = None, version: int | None = None, after: int = 0) -> LedgerPage:
-        """The next ledger entries after number `after`: of one version, one model, or all."""
-        with self.ManagedSessionMaker() as session:
-            seq, end = tables.head(session)
-            entries = tables.page(session, model, version, after, PAGE)
-            return LedgerPage(entries=tuple(map(EntryShape.of, entries)), head_seq=seq, head_hash=end)
 
 
 def _found(row: Any) -> Found:

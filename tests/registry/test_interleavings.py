@@ -250,7 +250,7 @@ def test_any_interleaving_is_decided_as_the_oracle_says(pristine: Path, monkeypa
     monkeypatch.setenv("SLIPWAY_USER", "ana")
     monkeypatch.chdir(pristine.parent)  # no policy file: the built-in one
     Registry.pristine = pristine
-    examples = int(os.environ.get("SLIPWAY_EXAMPLES", "15"))
+    examples = int(os.environ.get("SLIPWAY_EXAMPLES", "10"))
     limits = settings(
         max_examples=examples, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
     )
