@@ -160,7 +160,8 @@ def mlflow_subject(scratch: Path, model: Path) -> Subject:
 def running(subject: Subject, scratch: Path) -> Iterator[None]:
     """The server, up and answering; gone afterwards."""
     env = {**os.environ, "PORT": str(PORT), "SLIPWAY_BUNDLE": str(scratch / "bundle"), "SLIPWAY_WORKERS": "1",
-           "SLIPWAY_HOST": "127.0.0.1", "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{Path.cwd()}:{SUBJECTS}"}
+           "SLIPWAY_HOST": "127.0.0.1", "OMP_NUM_THREADS": "1",
+           "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": f"{Path.cwd()}:{SUBJECTS}"}
     process = subprocess.Popen(subject.command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                start_new_session=True)
     try:
