@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import types
 from pathlib import Path
@@ -11,7 +12,8 @@ import pytest
 from tests.train.conftest import trained
 from train import tasks
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "training.md").read_text()
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "training.md").read_text()
 
 
 def the_example() -> str:
@@ -37,3 +39,12 @@ def test_every_parameter_of_data_and_descent_is_on_the_page() -> None:
 
     names = {name for task in tasks.NAMES for name in tasks.find(task).data} | set(SETTINGS)
     assert sorted(name for name in names if f"`{name}`" not in PAGE and f"--{name}`" not in PAGE) == []
+
+
+def test_the_notebook_runs_from_top_to_bottom() -> None:
+    cells = json.loads((ROOT / "notebooks" / "training.ipynb").read_text())["cells"]
+    names: dict[str, object] = {}
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            exec("".join(cell["source"]), names)  # noqa: S102  our own notebook
+    assert names["said"] is not None
