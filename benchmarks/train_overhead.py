@@ -124,7 +124,7 @@ def main(rounds: int, epochs: int, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({name: [asdict(one) for one in times] for name, times in taken.items()}))
         return
-    for name, times in taken.items():
+    for name in taken:
         cells = []
         for kind in ("wall", "processor"):
             mine, theirs = ([getattr(one, kind) for one in taken[way]] for way in (name, PLAIN))
