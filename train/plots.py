@@ -84,7 +84,7 @@ def precision_recall(truth: Array, probabilities: Array, labels: Sequence[str]) 
             axes.plot(found / found[-1], found / steps, label=f"{labels[index]} (average precision {area:.3f})")
             axes.axhline(found[-1] / len(hit), color="0.8", linestyle=":", linewidth=0.8)
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.02), title="held out")
-    beside = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)} if len(shown) > 4 else {"loc": "lower left"}
+    beside = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)} if len(shown) > 4 else {"loc": "best"}
     axes.legend(frameon=False, fontsize=8, **beside)
     return _png(figure)
 
