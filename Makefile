@@ -10,16 +10,17 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 setup: $(READY)
 
 $(READY): requirements.lock pyproject.toml
+	@echo "Installing into $(VENV): two or three minutes."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip setuptools wheel
 	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip install -qqq --no-deps --no-build-isolation --editable .
 	touch $(READY)
 
 demo: setup
 	$(BIN)/python -m demo
 
-# What the demo made, in MLflow's own registry UI: http://127.0.0.1:5000/#/models/images
+# What the demo made, in MLflow's own registry UI; prints its address when it answers.
 ui: setup
 	$(BIN)/python -m demo.ui
 

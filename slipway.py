@@ -106,11 +106,14 @@ def quiet_tensorflow() -> None:
 
 def main() -> None:
     """Run the command, turning every error that we raise into one line on stderr and its exit code."""
+    # MLflow's default of seven retries waits for minutes when the server is not there.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     if sys.argv[1:2] != ["local"]:  # it runs for long, and its children outlive a pipe
         quiet_tensorflow()
     try:
         cli(standalone_mode=False)
     except click.exceptions.Abort:
+        click.echo("interrupted: run the same command again, and it goes on from here", err=True)
         sys.exit(130)
     except click.ClickException as error:
         error.show()

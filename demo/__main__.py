@@ -22,7 +22,9 @@ MODEL = "images"
 
 def main() -> int:
     """Run the demo; 0 when every step did what it should."""
-    shutil.rmtree(HOME, ignore_errors=True)
+    if HOME.exists():
+        print(f"replacing what an earlier demo left in {HOME}")
+        shutil.rmtree(HOME)
     quiet_tensorflow()
     stage = Stage({**QUIET, "PYTHONUNBUFFERED": "1", "GIT_PYTHON_REFRESH": "quiet"})
     try:
@@ -36,8 +38,7 @@ def main() -> int:
     except KeyboardInterrupt:
         print("\nStopped; what it had started has ended.", file=sys.stderr)
         return 130
-    finally:
-        stage.record.write(REPORT)
+    stage.record.write(REPORT)
     stage.table()
     _farewell()
     return 0
@@ -77,6 +78,7 @@ def _serve(stage: Stage) -> None:
         stage.run(CI, "slipway", "deploy", MODEL, "--target", "lambda")
         ended("in service behind the alias `production`")
     with stage.step("ask Lambda for every held-out image, and Keras for the same", REVIEWER) as ended:
+        print("   one request an image, through boto3")
         ended(_compare(stage))
     with stage.step("deploy again", CI) as ended:
         stage.run(CI, "slipway", "deploy", MODEL, "--target", "lambda")
@@ -100,9 +102,8 @@ def _compare(stage: Stage) -> str:
 
 def _farewell() -> None:
     command = server_command(HOME.relative_to(Path.cwd()), 5000)
-    print(f"\nWritten to {REPORT}. To look at what was made in MLflow's registry UI:\n\n"
-          f"  .venv/bin/{' '.join(command)}\n\nand open http://127.0.0.1:5000/#/models/{MODEL} "
-          "(`make ui` does the first half).")
+    print(f"\nWritten to {REPORT}. To look at what was made in MLflow's registry UI: `make ui`, which runs\n\n"
+          f"  .venv/bin/{' '.join(command)}\n\non a free port and says where; the model is at /#/models/{MODEL}.")
 
 
 if __name__ == "__main__":

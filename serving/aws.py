@@ -85,6 +85,20 @@ class Aws:
     Each method maps botocore's errors: AwsMissing, AwsConflict, or AwsFailed with AWS's code and message.
     """
 
+    def require_credentials(self) -> None:
+        """Are a region and credentials at hand? Looked at here, without asking AWS.
+
+        Raises:
+            AwsFailed: they are not.
+        """
+        import boto3
+        from botocore.exceptions import NoCredentialsError
+
+        with _mapped("credentials"):
+            if boto3.Session().get_credentials() is None:
+                raise NoCredentialsError
+            _ = self._lambda
+
     def account(self) -> str:
         """Which account do these credentials belong to?"""
         with _mapped("sts:GetCallerIdentity"):
@@ -330,7 +344,13 @@ def _fetched(url: str) -> bytes:
 
 @contextlib.contextmanager
 def _mapped(what: str) -> Iterator[None]:
-    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
+    from botocore.exceptions import (
+        BotoCoreError,
+        ClientError,
+        EndpointConnectionError,
+        NoCredentialsError,
+        NoRegionError,
+    )
 
     try:
         yield
@@ -343,6 +363,9 @@ def _mapped(what: str) -> Iterator[None]:
         raise AwsFailed(f"{what}: no region is set. Next: export AWS_DEFAULT_REGION=us-east-1, or another") from None
     except NoCredentialsError:
         raise AwsFailed(f"{what}: no credentials. Next: `aws configure`, or `slipway local` for none at all") from None
+    except EndpointConnectionError as error:
+        local = "start `slipway local`, or unset AWS_ENDPOINT_URL" if "AWS_ENDPOINT_URL" in os.environ else "try again"
+        raise AwsFailed(f"{what}: {error}. Next: {local}") from None
     except BotoCoreError as error:
         raise AwsFailed(f"{what}: {error}") from None
 

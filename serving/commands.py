@@ -63,6 +63,7 @@ def deploy(model: str, target: str, probe: IO[bytes] | None, config: Path | None
 
     del target  # one so far
     aws, settings = Aws(), configuration.load(config)
+    aws.require_credentials()  # before minutes are spent on what they would end
     probes = _probes(probe) if probe else []
     with tempfile.TemporaryDirectory(prefix="slipway-") as scratch:
         prepared = prepare(model, Path(scratch), aws, settings, say=_say)
@@ -180,7 +181,12 @@ def invoke(model: str, body: IO[bytes], target: str, config: Path | None) -> Non
     from .errors import Refused
 
     del target  # one so far
-    answer = json.loads(ask(Aws(), configuration.load(config), model, body.read()))
+    request = body.read()
+    try:
+        json.loads(request)
+    except ValueError as error:
+        raise click.UsageError(f"{getattr(body, 'name', 'standard input')}: not JSON: {error}") from None
+    answer = json.loads(ask(Aws(), configuration.load(config), model, request))
     if "error" in answer:
         raise Refused(f"{model} refused the request ({answer.get('status')}): {answer['error']}")
     click.echo(json.dumps(answer))

@@ -144,9 +144,12 @@ def way_back(entries: Sequence[Entry], version: int | None = None) -> Entry:
     found = [e for e in earlier if version is None or e.shipped.version == version]
     if found:
         return found[-1]
-    known = ", ".join(sorted({f"{e.shipped.model}/{e.shipped.version}" for e in earlier})) or "none"
-    wanted = f"{current.model}/{version}" if version else "an earlier release"
-    raise Refused(f"{wanted} was never in service before {current.model}/{current.version}; earlier releases: {known}")
+    if not earlier:
+        raise Refused(f"{current.model}/{current.version} is the only release that was ever in service: "
+                      "there is nothing to go back to")
+    known = ", ".join(sorted({f"{e.shipped.model}/{e.shipped.version}" for e in earlier}))
+    raise Refused(f"{current.model}/{version} was never in service before {current.model}/{current.version}. "
+                  f"Next: one of {known}")
 
 
 def this_process() -> tuple[str, str, int]:

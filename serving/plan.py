@@ -20,7 +20,7 @@ class Upload:
     size: int
 
     def __str__(self) -> str:
-        return f"upload      s3://{self.bucket}/{_short(self.key)} ({_size(self.size)})"
+        return f"upload      s3://{self.bucket}/{short(self.key)} ({_size(self.size)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class PublishVersion:
     description: str
 
     def __str__(self) -> str:
-        return f"publish     version of {self.function}: {_short(self.description)}"
+        return f"publish     version of {self.function}: {short(self.description)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +195,6 @@ def _size(count: int) -> str:
     return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
     """The text with every SHA-256 cut to the twelve digits that people compare."""
     return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1", text)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from .aws import Aws
 from .config import Settings
 from .deploy import bucket_of, read_journal
 from .errors import NotDeployed
-from .journal import Kind
+from .journal import Entry, Kind, held_by, may_be_alive
+from .plan import short
 from .targets.lambda_ import names, proof
 
 
@@ -46,11 +48,12 @@ def status_of(model: str, aws: Aws, settings: Settings) -> Status:
     bucket, function = bucket_of(aws, settings), names.function_name(settings, model)
     entries = read_journal(aws, bucket, model)
     if not entries:
-        return Status(model, registry, "nothing deployed", "nothing in service", ())
+        waiting = f"Production is {digest[:12]}, nothing is in service. Next: slipway deploy {model}"
+        return Status(model, registry, "nothing deployed", "nothing in service", (waiting,) if digest else ())
     last = entries[-1]
     journal = (f"{model}/{last.shipped.version} {last.shipped.digest[:12]} {last.kind.value} "
                f"{last.at:%Y-%m-%d %H:%M:%S} UTC by {last.who}")
-    drift = [] if last.kind is Kind.DONE else [f"the last deployment {last.kind.value}: {last.reason or 'still open'}"]
+    drift = [] if last.kind is Kind.DONE else [_unfinished(last)]
     try:
         service = proof.in_service(aws, function, entries)
     except NotDeployed as error:
@@ -60,8 +63,16 @@ def status_of(model: str, aws: Aws, settings: Settings) -> Status:
                      f"Next: slipway deploy {model}")
     findings = proof.prove(aws, service, bucket)
     drift += [f"{finding.what}: {finding.found}" for finding in findings if not finding.right]
-    place = f"{function}:{names.ALIAS} -> version {service.alias.version}, {service.state.description[:40]}"
+    place = f"{function}:{names.ALIAS} -> version {service.alias.version}, {short(service.state.description)}"
     return Status(model, registry, journal, place, tuple(drift))
+
+
+def _unfinished(last: Entry) -> str:
+    if last.kind is Kind.FAILED:
+        return f"the last deployment failed: {last.reason}"
+    if held_by([last], datetime.now(UTC), may_be_alive):
+        return f"{last.who} on {last.host} is deploying since {last.at:%H:%M:%S} UTC"
+    return f"the last deployment was interrupted. Next: slipway deploy {last.shipped.model} finishes it"
 
 
 def _registry(model: str) -> tuple[str, str]:

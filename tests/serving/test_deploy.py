@@ -99,6 +99,30 @@ def registered(files: Path, version: int = 1) -> Path:
     return max(Path.cwd().rglob("model.keras"), key=lambda path: path.stat().st_mtime).parent.parent
 
 
+class _Count(BaseHTTPRequestHandler):
+    """An AWS that counts what reaches it."""
+
+    def do_POST(self) -> None:
+        self.server.seen.append(self.path)  # type: ignore[attr-defined]  # set by the fixture below
+        self.send_error(500)
+
+    do_GET = do_PUT = do_HEAD = do_DELETE = do_POST
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def counting() -> Iterator[list[str]]:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Count) as server:
+        seen: list[str] = []
+        server.seen = seen  # type: ignore[attr-defined]  # read by the handler above
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with environment(AWS_ENDPOINT_URL=f"http://127.0.0.1:{server.server_address[1]}"):
+            yield seen
+        server.shutdown()
+
+
 def answer(result: Result) -> Any:
     assert result.exit_code == 0, f"{result.output} {result.exception}"
     return json.loads(result.stdout)
@@ -108,6 +132,25 @@ def test_a_plan_changes_nothing(world: Path) -> None:
     planned = answer(slip("plan", "images", "--json"))
     assert planned["steps"][-2].startswith("point")
     assert Aws().function("slipway-images") is None
+
+
+def test_a_version_in_production_that_does_not_serve_yet_is_named_by_status(world: Path) -> None:
+    (one,) = answer(slip("status", "images", "--json"))
+    assert one["drift"][0].endswith("nothing is in service. Next: slipway deploy images")
+
+
+def test_a_file_that_is_no_json_is_named_and_asks_nobody(world: Path, counting: list[str]) -> None:
+    result = slip("invoke", "images", "--file", "-", stdin=b'{"instances": ')
+    assert (result.exit_code, "not JSON" in result.output, counting) == (2, True, [])
+
+
+def test_without_credentials_nothing_is_pulled(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    result = slip("deploy", "images")
+    assert "no credentials. Next:" in str(result.exception)
+    assert "pulled" not in result.output
 
 
 def test_the_approved_version_is_deployed_once_and_answers_with_its_name(world: Path, network_files: Path) -> None:
@@ -140,30 +183,6 @@ def test_a_version_that_answers_its_golden_requests_wrongly_never_gets_the_alias
     with pytest.raises(GoldenFailed, match="The alias was not moved"):
         execution.execute(plan, Aws(), golden, lambda step, seconds: None)
     assert Aws().alias("slipway-images", "wrong") is None
-
-
-class _Count(BaseHTTPRequestHandler):
-    """An AWS that counts what reaches it."""
-
-    def do_POST(self) -> None:
-        self.server.seen.append(self.path)  # type: ignore[attr-defined]  # set by the fixture below
-        self.send_error(500)
-
-    do_GET = do_PUT = do_HEAD = do_DELETE = do_POST
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-@pytest.fixture
-def counting() -> Iterator[list[str]]:
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Count) as server:
-        seen: list[str] = []
-        server.seen = seen  # type: ignore[attr-defined]  # read by the handler above
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        with environment(AWS_ENDPOINT_URL=f"http://127.0.0.1:{server.server_address[1]}"):
-            yield seen
-        server.shutdown()
 
 
 @pytest.mark.parametrize("fault", ["changed", "missing", "extra"])
