@@ -25,7 +25,7 @@ _PR_SET_PDEATHSIG = 1
 
 # Reads "+PGID" and "-PGID"; end of input means that the local AWS is gone, however it went.
 _GUARD_SOURCE = """
-import os, signal, sys
+import os, shutil, signal, sys
 for name in ("SIGINT", "SIGTERM", "SIGHUP"):
     signal.signal(getattr(signal, name), signal.SIG_IGN)
 groups = set()
@@ -36,6 +36,8 @@ for group in groups:
         os.killpg(group, signal.SIGKILL)
     except OSError:
         pass
+for folder in sys.argv[1:]:
+    shutil.rmtree(folder, ignore_errors=True)
 """
 
 
@@ -48,15 +50,22 @@ def _death_signal() -> Callable[[], None] | None:
 
 
 class Nursery:
-    """Who starts the emulator's processes, and makes sure that none is left behind?"""
+    """Who starts the emulator's processes, and makes sure that none is left behind?
 
-    def __init__(self) -> None:
+    Args:
+        scratch: A folder that goes with them.
+    """
+
+    def __init__(self, scratch: Path | None = None) -> None:
         self._lock = threading.Lock()
         self._groups: set[int] = set()
         self._closed = False
         self._after_fork = _death_signal()
         self._guard = subprocess.Popen(  # noqa: S603 - this interpreter, source above
-            [sys.executable, "-S", "-c", _GUARD_SOURCE], stdin=subprocess.PIPE, text=True, start_new_session=True
+            [sys.executable, "-S", "-c", _GUARD_SOURCE, *([str(scratch)] if scratch else [])],
+            stdin=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         )
 
     def spawn(

@@ -56,7 +56,7 @@ class LocalAws:
         self.state = Path(self._scratch.name) if self._scratch else _made(options.state)
         self.interpreters = _interpreters()
         sandbox = Sandbox.find() if options.sandbox else Sandbox()
-        self._nursery = Nursery()
+        self._nursery = Nursery(Path(self._scratch.name) if self._scratch else None)
         premises = Premises(self.state, self.port, self._nursery, sandbox, self.interpreters)
         self.functions = FunctionService(premises, settle_seconds=options.settle_seconds)
         self._endpoints = EndpointService(premises, recipes=recipes, speed=options.speed)

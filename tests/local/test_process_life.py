@@ -81,6 +81,10 @@ def test_no_process_is_left_behind(number: signal.Signals) -> None:
         process.send_signal(number)
         assert process.wait(10) == (0 if number != signal.SIGKILL else -signal.SIGKILL)
         assert gone(pids)
+        deadline = time.monotonic() + 5
+        while Path(said["state"]).exists():
+            assert time.monotonic() < deadline, "its temporary folder is still there"
+            time.sleep(0.02)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the parent-death signal is Linux's")
