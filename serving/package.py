@@ -118,6 +118,41 @@ def build_release(bundle: Bundle, into: Path, runtime: str = "") -> Path:
     return write_zip(root, into / "function.zip")
 
 
+def build_model_archive(bundle: Bundle, layer: Path, into: Path) -> Path:
+    """Where is the model.tar.gz that AWS's prebuilt images serve: the bundle, our handler and the wheels it needs?
+
+    Args:
+        bundle: what it serves.
+        layer: the dependency layer of the image's Python, whose folder `python` travels along as `code/lib`.
+        into: where it is built.
+    """
+    root = into / "model"
+    shutil.copytree(bundle.folder, root / "bundle")
+    ignored = shutil.ignore_patterns("__pycache__", "*.txt", *SERVER_ONLY)
+    shutil.copytree(RUNTIME, root / "code" / "serving" / "runtime", ignore=ignored)
+    (root / "code" / "serving" / "__init__.py").write_text("", encoding="utf-8")
+    shutil.copyfile(RUNTIME / "inference.py", root / "code" / "inference.py")
+    with zipfile.ZipFile(layer) as archive:
+        archive.extractall(into / "layer")
+    (into / "layer" / "python").rename(root / "code" / "lib")
+    return write_tar(root, into / "model.tar.gz")
+
+
+def write_tar(root: Path, target: Path) -> Path:
+    """Pack a folder as tar.gz so that equal files give equal bytes; level 1, as weights hardly shrink."""
+    import gzip
+    import tarfile
+
+    with target.open("wb") as sink, gzip.GzipFile("", "wb", 1, sink, mtime=0) as packed, tarfile.open(
+            fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for path in sorted(p for p in root.rglob("*") if p.is_file()):
+            entry = tarfile.TarInfo(path.relative_to(root).as_posix())
+            entry.size, entry.mode = path.stat().st_size, 0o755 if ".so" in path.name else 0o644
+            with path.open("rb") as source:
+                archive.addfile(entry, source)
+    return target
+
+
 def write_zip(root: Path, target: Path) -> Path:
     """Pack a folder so that equal files give equal bytes: sorted, dated 1980, with fixed modes."""
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:

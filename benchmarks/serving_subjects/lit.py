@@ -31,5 +31,5 @@ class Api(litserve.LitAPI):  # type: ignore[misc]  # not installed where types a
 
 
 if __name__ == "__main__":
-    litserve.LitServer(Api(), accelerator="cpu", api_path="/invocations").run(
+    litserve.LitServer(Api(api_path="/invocations"), accelerator="cpu").run(
         host="127.0.0.1", port=int(os.environ["PORT"]), generate_client_file=False, log_level="error")

@@ -1,0 +1,13 @@
+# The container server for SageMaker, Vertex AI and Cloud Run. Build with a bundle beside this file:
+#   slipway bundle images@Production -o bundle && docker build -t images .
+FROM python:3.12-slim
+WORKDIR /opt/program
+RUN pip install --no-cache-dir numpy==2.4.6 onnxruntime==1.32.0 msgspec==0.22.0 uvloop httptools pillow==13.0.0
+COPY serving/runtime serving/runtime
+RUN touch serving/__init__.py && python -m compileall -q --invalidation-mode unchecked-hash serving
+COPY bundle /opt/ml/model
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+USER nobody
+EXPOSE 8080
+# SageMaker runs the image with the argument `serve`.
+ENTRYPOINT ["python", "-m", "serving.runtime.server"]
