@@ -180,7 +180,7 @@ def running(subject: Subject, scratch: Path) -> Iterator[None]:
 
 def _until_it_answers(subject: Subject, process: subprocess.Popen[bytes]) -> None:
     body = subject.body([[0.0] * WIDTH])
-    asked = urllib.request.Request(  # noqa: S310 - our own server
+    asked = urllib.request.Request(
         f"http://127.0.0.1:{PORT}{subject.path}", body, {"Content-Type": "application/json"})
     for _ in range(240):
         if process.poll() is not None:

@@ -1,4 +1,4 @@
-"""The same release makes the same bytes on another day, in another folder, umask and locale; old bundles still serve."""
+"""The same release makes the same bytes on another day, in another folder, umask or locale; old bundles still serve."""
 
 from __future__ import annotations
 

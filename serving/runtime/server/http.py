@@ -6,7 +6,6 @@ import asyncio
 import json
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -50,10 +49,10 @@ class App:
         name = f"{manifest.name}/{manifest.version}".encode("latin1", "replace")
         self.identity = b"X-Model: %b\r\nX-Model-Digest: %b\r\n" % (name, manifest.digest.encode())
 
-    def head(self, response: Response, *, close: bool) -> bytes:
+    def head(self, response: Response, *, close: bool, allow: bytes = b"") -> bytes:
         """What are the first line and the headers of this response?"""
         extra = b"Retry-After: 1\r\n" if response.status == 503 else b""
-        extra += b"Allow: GET, POST\r\n" if response.status == 405 else b""
+        extra += b"Allow: %b\r\n" % allow if allow else b""
         return b"HTTP/1.1 %d %b\r\nContent-Type: %b\r\nContent-Length: %d\r\n%b%b%b\r\n" % (
             response.status, HTTPStatus(response.status).phrase.encode(), response.kind.encode(), len(response.body),
             self.identity, extra, b"Connection: close\r\n" if close else b"")
@@ -73,13 +72,14 @@ class App:
 class Slot:
     """The place of one answer among those of its connection."""
 
-    __slots__ = ("close", "connection", "data", "head_only", "started")
+    __slots__ = ("allow", "close", "connection", "data", "head_only", "started")
 
     def __init__(self, connection: Connection, *, close: bool, head_only: bool) -> None:
         self.connection = connection
         self.close = close
         self.head_only = head_only
         self.data = b""
+        self.allow = b"GET"  # what this path would be read by, said where another method was tried
         self.started = time.perf_counter()
 
     def reply(self, response: Response) -> None:
@@ -87,7 +87,8 @@ class Slot:
         app = self.connection.app
         close = self.close or app.draining
         self.close = close
-        self.data = app.head(response, close=close) + (b"" if self.head_only else response.body)
+        allow = self.allow if response.status == 405 else b""
+        self.data = app.head(response, close=close, allow=allow) + (b"" if self.head_only else response.body)
         app.tally.answered(response.status, time.perf_counter() - self.started)
         self.connection.flush()
 
@@ -220,7 +221,7 @@ class Connection:
         if len(self._slots) > PIPELINED:
             self._transport.pause_reading()
         try:
-            response = self._routed(method, slot.reply)
+            response = self._routed(method, slot)
         except RuntimeFault as fault:
             response = self.app.exchange.refuse(fault) if fault.status != 503 else _said(503, str(fault))
         if response:
@@ -243,14 +244,15 @@ class Connection:
             if not self._paused and len(self._slots) == PIPELINED:
                 self._transport.resume_reading()
 
-    def _routed(self, method: bytes, reply: Callable[[Response], None]) -> Response | None:
+    def _routed(self, method: bytes, slot: Slot) -> Response | None:
         app = self.app
         path = self._url.partition(b"?")[0].decode("latin1")
         if path in ("/invocations", app.settings.answers):
             if method != b"POST":
+                slot.allow = b"POST"
                 return _said(405, "predictions are asked for by POST")
             body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-            app.batcher.submit(app.exchange.read(Request(body, **self._found)), reply)
+            app.batcher.submit(app.exchange.read(Request(body, **self._found)), slot.reply)
             return None
         found = app.static(path)
         if found is None:

@@ -53,7 +53,7 @@ def openapi(predictor: Predictor, settings: Settings) -> dict[str, Any]:
 
 def _bodies(predictor: Predictor) -> dict[str, Any]:
     rows = predictor.limits.rows
-    bodies: dict[str, Any] = {JSON: {"schema": _asked(predictor.manifest, min(rows, 16))}}
+    bodies: dict[str, Any] = {JSON: {"schema": _asked(predictor.manifest, rows)}}
     for kind in taken(predictor)[1:]:
         bodies[kind] = {"schema": {"type": "string"}} if kind in (CSV, TEXT) else {
             "schema": {"type": "string", "format": "binary"}}
@@ -81,8 +81,7 @@ def _value(tensor: Tensor) -> dict[str, Any]:
 
 def _leaf(tensor: Tensor) -> dict[str, Any]:
     if tensor.dtype == "string":
-        known = {"type": "string", "enum": list(tensor.known)}
-        return known if tensor.closed else {"type": "string", "maxLength": 2000}
+        return {"type": "string", "enum": list(tensor.known)} if tensor.closed else {"type": "string"}
     if tensor.dtype == "bool":
         return {"type": "boolean"}
     if tensor.dtype.startswith(("int", "uint")):
