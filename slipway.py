@@ -21,6 +21,7 @@ COMMANDS = {
     "promote": ("registry.commands:promote", "Move a version to a stage, if its gates and approvals allow."),
     "history": ("registry.commands:history", "Show who did what to a model, and when."),
     "watch": ("registry.commands:watch", "Follow the ledger: see every promotion once, tell others, run a command."),
+    "adopt": ("registry.commands:adopt", "Bring versions that stood in a stage before Slipway came under its rules."),
     "ledger": ("registry.commands:ledger", "Verify, export, import or sign the ledger."),
     "bundle": ("serving.serve_commands:bundle", "Build the folder that serves a version anywhere, or verify one."),
     "serve": ("serving.serve_commands:serve", "Serve a version on this machine, with a page to try it."),
