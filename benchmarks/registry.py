@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -123,13 +124,13 @@ def measure(folder: Path, models: int, versions: int, rounds: int) -> dict[str, 
     theirs = SqlAlchemyStore(f"sqlite:///{folder / 'theirs.db'}")
     costs: dict[str, list[float]] = {"slipway": [], "mlflow": [], "mlflow, stage only": []}
     for m in range(rounds):
-        costs["slipway"].append(timed(lambda m=m: governed(ours, f"m{m}", 1)))
-        costs["mlflow"].append(timed(lambda m=m: plain(theirs, f"m{m}", 1)))
+        costs["slipway"].append(timed(partial(governed, ours, f"m{m}", 1)))
+        costs["mlflow"].append(timed(partial(plain, theirs, f"m{m}", 1)))
         costs["mlflow, stage only"].append(
-            timed(lambda m=m: theirs.transition_model_version_stage(f"m{m}", 2, "Production", True))
+            timed(partial(theirs.transition_model_version_stage, f"m{m}", 2, "Production", True))
         )
     median = {name: round(statistics.median(values), 2) for name, values in costs.items()}
-    asked = [queries(ours, lambda m=m: governed(ours, f"m{m}", 1)) for m in (models - 2, models - 1)]
+    asked = [queries(ours, partial(governed, ours, f"m{m}", 1)) for m in (models - 2, models - 1)]
     busy = f"m{rounds // 2}"
     return {
         "models": models, "versions": models * versions, "entries": entries, "ms per move, median": median,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -81,7 +82,8 @@ def test_golden_answers_of_another_model_are_refused(network_files: Path, tmp_pa
     files = Path(shutil.copytree(network_files, tmp_path / "files"))
     golden = read_golden(files / "golden.npz")
     other = np.roll(golden.outputs["probabilities"], 1, axis=1)
-    np.savez(files / "golden.npz", **{"in.image": golden.inputs["image"], "out.probabilities": other})
+    arrays: dict[str, Any] = {"in.image": golden.inputs["image"], "out.probabilities": other}
+    np.savez(files / "golden.npz", **arrays)
     with pytest.raises(ParityFailed, match="Nothing was shipped"):
         bundles.build(release_of(files), files, tmp_path / "bundle")
 
@@ -108,7 +110,8 @@ def test_a_layer_that_runs_code_is_refused_before_it_runs(network_files: Path, t
 
 def test_a_pickle_as_golden_requests_is_never_read(network_files: Path, tmp_path: Path) -> None:
     files = Path(shutil.copytree(network_files, tmp_path / "files"))
-    np.savez(files / "golden.npz", **{"in.image": np.array([object()], dtype=object)})
+    arrays: dict[str, Any] = {"in.image": np.array([object()], dtype=object)}
+    np.savez(files / "golden.npz", **arrays)
     with pytest.raises(Unconvertible, match="cannot be read"):
         bundles.build(release_of(files), files, tmp_path / "bundle")
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from serving import bundle as bundles
+from serving.errors import BundleInvalid
 from serving.runtime.core import GOLDEN, Predictor, read_golden
 
 from .small import bundle_of
@@ -61,5 +62,5 @@ def test_a_link_in_a_bundle_is_refused(tmp_path: Path) -> None:
     folder = bundle_of("rows", tmp_path / "bundle")
     (folder / "model.onnx").rename(tmp_path / "elsewhere.onnx")
     (folder / "model.onnx").symlink_to(tmp_path / "elsewhere.onnx")
-    with pytest.raises(bundles.BundleInvalid, match=r"model.onnx is a link"):
+    with pytest.raises(BundleInvalid, match=r"model.onnx is a link"):
         bundles.verify(folder)

@@ -72,7 +72,8 @@ def test_a_large_body_is_refused_before_it_is_read(front: ServerFront) -> None:
 
 
 @pytest.mark.parametrize("data", [b"\x16\x03\x01\x02", b"GET / HTTP/9.9\r\n\r\n",
-                                  b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello"])
+                                  b"POST /invocations HTTP/1.1\r\nHost: x\r\n"
+                                  b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello"])
 def test_what_is_no_http_is_a_400(data: bytes, front: ServerFront) -> None:
     assert talk(front.port, data).startswith(b"HTTP/1.1 400 ")
 
