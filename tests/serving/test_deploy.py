@@ -73,8 +73,8 @@ def world(tmp_path_factory: pytest.TempPathFactory, network_files: Path) -> Iter
         yield registered(network_files)
 
 
-def registered(files: Path, version: int = 1) -> Path:
-    """Log, register, check, approve and promote a small network; the folder where MLflow keeps its files."""
+def logged(files: Path) -> None:
+    """Log and register a small network as ana: a candidate and nothing more."""
     import keras
     import mlflow.tensorflow
 
@@ -91,6 +91,11 @@ def registered(files: Path, version: int = 1) -> Path:
         np.savez("held_out.npz", **{"in.image": golden.inputs["image"], "labels": labels})
         mlflow.log_artifact("held_out.npz", "evaluation")
         register_candidate("images", run_id=run.info.run_id, source=f"models:/{info.model_id}")
+
+
+def registered(files: Path, version: int = 1) -> Path:
+    """Log, register, check, approve and promote a small network; the folder where MLflow keeps its files."""
+    logged(files)
     name = f"images/{version}"
     for who, *words in (("ci", "check", name), ("ci", "promote", name, "--to", "Staging"), ("bo", "approve", name),
                         ("ci", "promote", name, "--to", "Production")):
