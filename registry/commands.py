@@ -38,7 +38,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for 
 def _find(version: tuple[str, int]) -> ModelVersion:
     from registry import mlflow_store
 
-    mlflow_store.connect()
+    mlflow_store.connect_existing()
     return mlflow_store.model_version(*version)
 
 
@@ -145,7 +145,7 @@ def history(model: str, moment: str | None, as_json: bool) -> None:
     from registry import mlflow_store, telling
 
     when = _moment(moment) if moment else None
-    mlflow_store.connect()
+    mlflow_store.connect_existing()
     entries = mlflow_store.ledger(model)
     lines, rows = telling.stood(entries, when) if when else telling.all_of(entries)
     if as_json:

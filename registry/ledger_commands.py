@@ -28,7 +28,7 @@ def verify(head: Path | None, key: Path | None) -> None:
 
     if (head is None) != (key is None):
         raise click.UsageError("--head and --key go together")
-    mlflow_store.connect()
+    mlflow_store.connect_existing()
     entries, end = mlflow_store.whole_ledger()
     bad = first_bad(entries, end)
     if bad:
@@ -44,7 +44,7 @@ def export() -> None:
     from registry import mlflow_store
     from registry.wire import EntryShape
 
-    mlflow_store.connect()
+    mlflow_store.connect_existing()
     for entry in mlflow_store.whole_ledger()[0]:
         click.echo(EntryShape.of(entry).dump())
 
@@ -72,7 +72,7 @@ def sign(key: Path) -> None:
     from registry import mlflow_store, signing
     from registry.ledger import stamp
 
-    mlflow_store.connect()
+    mlflow_store.connect_existing()
     seq, end = mlflow_store.whole_ledger()[1]
     sys.stdout.write(signing.sign(signing.Head(seq, end, stamp(datetime.now(UTC))), key).dump() + "\n")
 
@@ -88,7 +88,7 @@ def adopt(dry_run: bool) -> None:
     """
     from registry import mlflow_store
 
-    mlflow_store.connect()
+    mlflow_store.connect_existing()
     told = mlflow_store.adopt(dry_run)
     for line in told:
         click.echo(line)

@@ -41,6 +41,7 @@ from registry.errors import (
 from registry.ledger import Entry
 from registry.shown import APPROVAL_TAG, EVIDENCE_TAG, GLASS_TAG
 from registry.store import SCHEME, GovernedStore
+from registry.whereabouts import require_file
 from registry.wire import EvidenceShape, GlassShape, LedgerPage, WordShape
 from registry.words import ModelVersion, Stage
 
@@ -63,6 +64,9 @@ def connect() -> Connection:
     Tracking: MLFLOW_TRACKING_URI, else MLflow's default. Registry: MLFLOW_REGISTRY_URI, else the tracking database
     through `slipway:`, else the tracking server itself. A database is never opened without `slipway:`.
 
+    A database that is not there yet is made by the first write to it, as training does; who only reads connects by
+    `connect_existing`.
+
     Raises:
         RegistryMisconfigured: when the tracking URI is a folder, which cannot hold a registry.
     """
@@ -82,6 +86,18 @@ def connect() -> Connection:
     if not sys.stderr.isatty():
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     return Connection(tracking, uri)
+
+
+def connect_existing() -> Connection:
+    """Connect to a registry that is there already, for whoever does not mean to make one.
+
+    Raises:
+        RegistryMisconfigured: as `connect`, and when the database is a file that does not exist.
+    """
+    found = connect()
+    if found.registry.startswith(SCHEME):
+        require_file(found.registry.removeprefix(SCHEME))
+    return found
 
 
 def _quiet(record: logging.LogRecord) -> bool:
@@ -179,6 +195,8 @@ def predict(folder: Path, inputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
 
 def _request(model: PyFuncModel, inputs: dict[str, NDArray[Any]]) -> object:
     """Inputs in the shape that the signature asks for: named tensors, one unnamed tensor, or columns."""
+    # Text is stored as NumPy unicode, which needs no pickle; Keras takes it as objects only.
+    inputs = {name: v.astype(object) if v.dtype.kind == "U" else v for name, v in inputs.items()}
     schema = model.metadata.get_input_schema()
     if schema is not None and not schema.is_tensor_spec():
         import pandas as pd

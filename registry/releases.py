@@ -21,7 +21,7 @@ def release(model: str, stage: Stage = Stage.PRODUCTION) -> Release:
     Raises:
         ReleaseMissing: when nothing stands there, or the ledger does not say who put it there.
     """
-    mlflow_store.connect()
+    mlflow_store.connect_existing()
     version = mlflow_store.in_stage(model, stage)
     if version is None:
         promote = f"slipway promote {model}/VERSION --to {stage.value}"
@@ -57,7 +57,7 @@ def download(release: Release, into: Path) -> Path:
     Raises:
         ReleaseTampered: naming changed, missing and extra files together; nothing is left in `into`.
     """
-    mlflow_store.connect()
+    mlflow_store.connect_existing()
     version = mlflow_store.model_version(release.model, release.version)
     folder = mlflow_store.fetch_model(version, into)
     try:

@@ -25,7 +25,7 @@ def watch(command: str | None, url: str | None, state: Path, every: float, once:
 
     if (command is None) == (url is None):
         raise click.UsageError("say either --run or --webhook")
-    mlflow_store.connect()
+    mlflow_store.connect_existing()
     for stranger in watch.strangers():
         click.echo(f"warning: {stranger}", err=True)
     secret = os.environ.get("SLIPWAY_WEBHOOK_SECRET")
