@@ -41,7 +41,7 @@ from registry.errors import (
 from registry.ledger import Entry
 from registry.shown import APPROVAL_TAG, EVIDENCE_TAG, GLASS_TAG
 from registry.store import SCHEME, GovernedStore
-from registry.whereabouts import require_file
+from registry.whereabouts import reason, require_file
 from registry.wire import EvidenceShape, GlassShape, LedgerPage, WordShape
 from registry.words import ModelVersion, Stage
 
@@ -69,6 +69,7 @@ def connect() -> Connection:
 
     Raises:
         RegistryMisconfigured: when the tracking URI is a folder, which cannot hold a registry.
+        RegistryUnreachable: when it is a server that does not answer.
     """
     tracking = mlflow.get_tracking_uri()
     uri = os.environ.get("MLFLOW_REGISTRY_URI") or tracking
@@ -85,6 +86,8 @@ def connect() -> Connection:
     logging.getLogger("mlflow.tracking.request_header.registry").addFilter(_quiet)
     if not sys.stderr.isatty():
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    for address in {tracking, uri}:
+        _require_answer(address)
     return Connection(tracking, uri)
 
 
@@ -98,6 +101,18 @@ def connect_existing() -> Connection:
     if found.registry.startswith(SCHEME):
         require_file(found.registry.removeprefix(SCHEME))
     return found
+
+
+def _require_answer(uri: str) -> None:
+    """Ask a server once, without MLflow's retries: any answer at all will do."""
+    if not uri.startswith(("http://", "https://")):
+        return
+    try:
+        http_request(get_default_host_creds(uri), "/health", "GET", max_retries=0, timeout=10, raise_on_status=False)
+    except MlflowException as error:
+        variable = "MLFLOW_REGISTRY_URI" if uri == os.environ.get("MLFLOW_REGISTRY_URI") else "MLFLOW_TRACKING_URI"
+        step = f"start the server, or unset {variable}"
+        raise RegistryUnreachable(f"cannot reach {uri}: {reason(str(error.message))}. Next: {step}") from error
 
 
 def _quiet(record: logging.LogRecord) -> bool:

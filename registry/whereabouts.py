@@ -13,7 +13,6 @@ _REASONS = {
     "timed out": "no answer in time",
     "timeout": "no answer in time",
     "resolve": "no such host",
-    "Name or service not known": "no such host",
 }
 
 
