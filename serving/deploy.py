@@ -87,8 +87,9 @@ def plan_bundle(bundle: Bundle, scratch: Path, aws: Aws, settings: Settings) -> 
     architecture, bucket = settings.lambda_.architecture, bucket_of(aws, settings)
     runtime, offer = planning.choose_runtime(
         settings, lambda r: aws.layers(names.layer_name(settings, r, architecture), r))
-    wanted = planning.wanted(bundle, package.build_release(bundle, scratch), runtime=runtime, settings=settings,
-                             bucket=bucket, role=aws.role_arn(settings.lambda_.role))
+    code = package.build_release(bundle, scratch, runtime)
+    wanted = planning.wanted(bundle, code, runtime=runtime, settings=settings, bucket=bucket,
+                             role=aws.role_arn(settings.lambda_.role))
     entries = read_journal(aws, bucket, bundle.manifest.name)
     journal.require_free(entries, datetime.now(UTC), journal.may_be_alive)
     observed = planning.observe(aws, wanted, offer.layers, entries)

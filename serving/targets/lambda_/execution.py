@@ -155,7 +155,7 @@ def ask_golden(aws: Aws, function: str, qualifier: str, golden: Golden) -> dict[
     Raises:
         GoldenFailed: it does not.
     """
-    request = {"inputs": {name: rows.tolist() for name, rows in golden.inputs.items()}}
+    request = {"inputs": {name: _as_json(rows) for name, rows in golden.inputs.items()}}
     answer = json.loads(aws.invoke(function, qualifier, json.dumps(request).encode()))
     if "predictions" not in answer:
         raise GoldenFailed(f"{function}:{qualifier} refused its golden requests: {answer.get('error')}")
@@ -166,6 +166,13 @@ def ask_golden(aws: Aws, function: str, qualifier: str, golden: Golden) -> dict[
                            f"{parity.TOLERANCE:.0e}. The alias was not moved.")
     served: dict[str, Any] = answer["model"]
     return served
+
+
+def _as_json(rows: NDArray[Any]) -> Any:
+    """The rows as JSON has them: a missing number is null there, and NaN is no JSON."""
+    if rows.dtype.kind != "f" or not np.isnan(rows).any():
+        return rows.tolist()
+    return np.where(np.isnan(rows), None, rows.astype(object)).tolist()
 
 
 def _distance(said: NDArray[Any], wanted: NDArray[Any]) -> float:
