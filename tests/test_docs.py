@@ -38,7 +38,7 @@ def notebook(path: Path) -> str:
 
 
 @pytest.mark.slow
-def test_the_readmes_commands_run_in_its_order_and_then_the_notebooks(tmp_path: Path) -> None:
+def test_the_readmes_commands_run_in_its_order_and_then_the_notebook(tmp_path: Path) -> None:
     lines = [line for block in blocks(ROOT / "README.md", "sh") for line in block.splitlines()]
     script = "\n".join(line for line in lines if not line.startswith(ELSEWHERE))
     with running() as aws:
@@ -54,11 +54,10 @@ def test_the_readmes_commands_run_in_its_order_and_then_the_notebooks(tmp_path: 
                  "right  answers name"):
         assert said in done.stdout, said
     assert "no approval (author root does not count)" in done.stderr
-    for page in sorted((ROOT / "notebooks").glob("*.ipynb")):
-        ran = subprocess.run([sys.executable, "-c", notebook(page)], cwd=folder, env=here, capture_output=True,
-                             text=True)
-        assert ran.returncode == 0, f"{page.name}: {ran.stderr[-2000:]}"
-        assert "of 360 wrong" in ran.stdout
+    page = ROOT / "notebooks" / "look_before_you_approve.ipynb"
+    ran = subprocess.run([sys.executable, "-c", notebook(page)], cwd=folder, env=here, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    assert "of 360 wrong" in ran.stdout
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
