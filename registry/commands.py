@@ -147,14 +147,15 @@ def history(model: str, moment: str | None, as_json: bool) -> None:
     when = _moment(moment) if moment else None
     mlflow_store.connect_existing()
     entries = mlflow_store.ledger(model)
+    if not entries:
+        mlflow_store.require_model(model)
+        click.echo(f"the ledger says nothing about {model}. Next: slipway adopt", err=True)
     lines, rows = telling.stood(entries, when) if when else telling.all_of(entries)
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
     for line in lines:
         click.secho(line, fg="red" if telling.GLASS in line else None)
-    if not entries:
-        click.echo(f"the ledger says nothing about {model}", err=True)
 
 
 def _moment(text: str) -> datetime:

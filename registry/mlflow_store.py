@@ -20,9 +20,9 @@ import mlflow
 import numpy as np
 from mlflow.artifacts import download_artifacts
 from mlflow.entities.model_registry import ModelVersion as MlflowVersion
+from mlflow.entities.model_registry import RegisteredModel
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
-from mlflow.pyfunc import PyFuncModel
 from mlflow.tracking import MlflowClient
 from mlflow.tracking._model_registry.utils import _get_store
 from mlflow.utils.credentials import get_default_host_creds
@@ -30,6 +30,7 @@ from mlflow.utils.rest_utils import http_request
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from registry import missing, shapes
 from registry.errors import (
     ModelUnusable,
     PromotionRefused,
@@ -140,15 +141,50 @@ def register_candidate(name: str, *, run_id: str, source: str) -> ModelVersion:
 
 
 def model_version(model: str, number: int) -> ModelVersion:
-    """One version by number."""
+    """One version by number.
+
+    Raises:
+        VersionMissing: naming what is there instead.
+    """
+    try:
+        with _mapped():
+            return _word(MlflowClient().get_model_version(model, str(number)))
+    except VersionMissing as error:
+        require_model(model)
+        raise VersionMissing(missing.version(model, number, _numbers(model))) from error
+
+
+def require_model(model: str) -> None:
+    """Refuse a name that no model has.
+
+    Raises:
+        VersionMissing: naming the models that there are.
+    """
+    _registered(model)
+
+
+def _registered(model: str) -> RegisteredModel:
+    try:
+        with _mapped():
+            return MlflowClient().get_registered_model(model)
+    except VersionMissing as error:
+        raise VersionMissing(missing.model(model, models())) from error
+
+
+def _numbers(model: str) -> list[int]:
+    quote = '"' if "'" in model else "'"
     with _mapped():
-        return _word(MlflowClient().get_model_version(model, str(number)))
+        found = MlflowClient().search_model_versions(f"name = {quote}{model}{quote}")
+    return sorted(int(version.version) for version in found)
 
 
 def in_stage(model: str, stage: Stage) -> ModelVersion | None:
-    """The version that stands in a stage with an alias, if any does."""
-    with _mapped():
-        number = MlflowClient().get_registered_model(model).aliases.get(str(stage.alias))
+    """The version that stands in a stage with an alias, if any does.
+
+    Raises:
+        VersionMissing: when there is no such model.
+    """
+    number = _registered(model).aliases.get(str(stage.alias))
     return None if number is None else model_version(model, int(number))
 
 
@@ -199,33 +235,12 @@ def predict(folder: Path, inputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
     try:
         with redirect_stdout(sys.stderr):  # Keras draws its progress bar on stdout, where our result goes
             model = mlflow.pyfunc.load_model(str(folder))
-            parts = [
-                _array(model.predict(_request(model, {name: v[at : at + BATCH] for name, v in inputs.items()})))
-                for at in range(0, rows, BATCH)
-            ]
+            schema = model.metadata.get_input_schema()
+            batches = ({name: v[at : at + BATCH] for name, v in inputs.items()} for at in range(0, rows, BATCH))
+            parts = [shapes.answer(model.predict(shapes.request(schema, batch))) for batch in batches]
     except (MlflowException, ValueError, TypeError, KeyError, ImportError, AttributeError) as error:
         raise ModelUnusable(f"the model does not answer: {error}") from error
     return np.concatenate(parts)
-
-
-def _request(model: PyFuncModel, inputs: dict[str, NDArray[Any]]) -> object:
-    """Inputs in the shape that the signature asks for: named tensors, one unnamed tensor, or columns."""
-    # Text is stored as NumPy unicode, which needs no pickle; Keras takes it as objects only.
-    inputs = {name: v.astype(object) if v.dtype.kind == "U" else v for name, v in inputs.items()}
-    schema = model.metadata.get_input_schema()
-    if schema is not None and not schema.is_tensor_spec():
-        import pandas as pd
-
-        return pd.DataFrame({name: values if values.ndim == 1 else list(values) for name, values in inputs.items()})
-    if schema is not None and schema.has_input_names():
-        return inputs
-    return next(iter(inputs.values()))
-
-
-def _array(output: Any) -> NDArray[Any]:
-    if isinstance(output, Mapping):
-        output = output.get("probabilities", output.get("prediction", next(iter(output.values()))))
-    return np.asarray(output.to_numpy() if hasattr(output, "to_numpy") else output)
 
 
 def send_evidence(version: ModelVersion, evidence: EvidenceShape) -> None:
