@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from serving import package
@@ -97,3 +98,10 @@ def test_a_runtime_that_was_asked_for_is_never_replaced() -> None:
     settings = Settings.model_validate({"lambda": {"runtime": "python3.13"}})
     with pytest.raises(ConfigurationInvalid, match=r"python3.13 is not offered here; offered: python3.11"):
         planning.choose_runtime(settings, lambda runtime: Offer((), ("python3.11",)))
+
+
+def test_a_missing_number_is_asked_as_null() -> None:
+    from serving.targets.lambda_ import execution
+
+    assert execution._as_json(np.array([[1.5, np.nan]], np.float32)) == [[1.5, None]]
+    assert execution._as_json(np.array(["a"], object)) == ["a"]

@@ -172,7 +172,9 @@ def _as_json(rows: NDArray[Any]) -> Any:
     """The rows as JSON has them: a missing number is null there, and NaN is no JSON."""
     if rows.dtype.kind != "f" or not np.isnan(rows).any():
         return rows.tolist()
-    return np.where(np.isnan(rows), None, rows.astype(object)).tolist()
+    values = rows.astype(object)
+    values[np.isnan(rows)] = None
+    return values.tolist()
 
 
 def _distance(said: NDArray[Any], wanted: NDArray[Any]) -> float:
