@@ -7,6 +7,7 @@ Reads and writes go where the URIs point: to a server over REST, or straight to 
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -233,7 +234,7 @@ def predict(folder: Path, inputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
     """
     rows = len(next(iter(inputs.values())))
     try:
-        with redirect_stdout(sys.stderr):  # Keras draws its progress bar on stdout, where our result goes
+        with redirect_stdout(io.StringIO()):  # Keras draws a progress bar for every batch, which tells nobody anything
             model = mlflow.pyfunc.load_model(str(folder))
             schema = model.metadata.get_input_schema()
             batches = ({name: v[at : at + BATCH] for name, v in inputs.items()} for at in range(0, rows, BATCH))

@@ -80,6 +80,19 @@ def logged(
     return register_candidate(name, run_id=run.info.run_id, source=info.model_uri)
 
 
+def test_a_check_draws_no_progress_bars(world: World, capfd: pytest.CaptureFixture[str]) -> None:
+    import keras
+
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, activation="softmax")])
+    mlflow.keras.save_model(model, str(world.folder / "keras"), pip_requirements=[])
+    capfd.readouterr()
+    rows = {"values": points(3, 600)[0].astype("float32")}
+    assert mlflow_store.predict(world.folder / "keras", rows).shape == (600, 2)
+    said = capfd.readouterr()
+    assert said.out == ""
+    assert "ms/step" not in said.err
+
+
 def test_a_failed_gate_exits_with_one_and_still_is_recorded(world: World) -> None:
     world.candidate(wrong=0.5)
     told = CliRunner().invoke(commands.check, ["images/1", "--json"])
