@@ -88,12 +88,15 @@ class Book:
         self.write(Kind.CHECKED, found.model, found.number, read(EvidenceShape, text))
 
     def take_approval(self, found: Found, text: str) -> None:
-        """Write down a yes, from somebody whose yes counts."""
-        body = self._word(found, text)
-        flaw = cannot_approve(self.actor, self.standing(found).authors, self.rules(found.model))
+        """Write down a yes, from somebody whose yes counts; the same yes again, while it lasts, is no news."""
+        body, rules, now = self._word(found, text), self.rules(found.model), self.standing(found)
+        flaw = cannot_approve(self.actor, now.authors, rules)
         if flaw:
             somebody = f"somebody else runs slipway approve {found}"
             raise PromotionRefused(f"{found} is not approved: {flaw}. Next: {somebody}")
+        said = [a for a in now.approvals if (a.approver, a.digest) == (self.actor, body.digest)]
+        if any(approval.at <= self.now <= approval.at + rules.approvals.last for approval in said):
+            return
         self.write(Kind.APPROVED, found.model, found.number, body)
         self.freeze(found)
 

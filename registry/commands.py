@@ -88,10 +88,19 @@ def _evidence_json(version: ModelVersion, evidence: Evidence) -> dict[str, objec
 @click.option("--withdraw", is_flag=True, help="Take back what you said, yes or no.")
 def approve(version: tuple[str, int], comment: str, withdraw: bool) -> None:
     """Consent to a version's bytes, as they were checked last. Nobody's own version, no CI identity."""
-    from registry import shown
+    from registry import mlflow_store, shown, telling
 
-    digest = _say(version, shown.WITHDRAWAL_TAG if withdraw else shown.APPROVAL_TAG, comment)
-    click.echo(f"{_subject(version)} {'no longer judged by you' if withdraw else 'approved'}, sha256 {digest[:12]}")
+    found = _find(version)
+    last = max((entry.seq for entry in mlflow_store.ledger(*version)), default=0)
+    digest = _say(found, shown.WITHDRAWAL_TAG if withdraw else shown.APPROVAL_TAG, comment)
+    if withdraw:
+        click.echo(f"{found} no longer judged by you, sha256 {digest[:12]}")
+        return
+    mine = telling.approval_by(mlflow_store.own_name(), digest, mlflow_store.ledger(*version))
+    if mine and mine.entry <= last:
+        click.echo(f"{found} was approved by {mine.approver.name} already, on {mine.at:%Y-%m-%d %H:%M} UTC")
+    else:
+        click.echo(f"{found} approved, sha256 {digest[:12]}")
 
 
 @click.command(epilog='Example: slipway reject images/3 --comment "class 6 is worse than it looks"')
@@ -101,22 +110,18 @@ def reject(version: tuple[str, int], comment: str) -> None:
     """Say no to a version's bytes; it stands until you withdraw it or approve."""
     from registry import shown
 
-    click.echo(f"{_subject(version)} rejected, sha256 {_say(version, shown.REJECTION_TAG, comment)[:12]}")
+    found = _find(version)
+    click.echo(f"{found} rejected, sha256 {_say(found, shown.REJECTION_TAG, comment)[:12]}")
 
 
-def _say(version: tuple[str, int], key: str, comment: str) -> str:
+def _say(found: ModelVersion, key: str, comment: str) -> str:
     from registry import check as measuring
     from registry import mlflow_store
     from registry.wire import WordShape
 
-    found = _find(version)
     digest = measuring.recorded(found).digest
     mlflow_store.send_word(found, key, WordShape(digest=digest, comment=comment))
     return digest
-
-
-def _subject(version: tuple[str, int]) -> str:
-    return f"{version[0]}/{version[1]}"
 
 
 @click.command(epilog="Example: slipway promote images/3 --to Production")

@@ -40,6 +40,7 @@ from registry.errors import (
     RegistryUnreachable,
     VersionMissing,
 )
+from registry.identity import claimed_name
 from registry.ledger import Entry
 from registry.shown import APPROVAL_TAG, EVIDENCE_TAG, GLASS_TAG
 from registry.store import SCHEME, GovernedStore
@@ -257,6 +258,13 @@ def send_approval(version: ModelVersion, approval: WordShape) -> None:
 def send_word(version: ModelVersion, key: str, word: WordShape) -> None:
     """Approve, reject or withdraw (each has its tag) as whoever we are."""
     _tag(version, key, word.dump())
+
+
+def own_name() -> str:
+    """The name that the registry knows us by: a login's, or the one we claim."""
+    uri = mlflow.get_registry_uri()
+    login = get_default_host_creds(uri).username if uri.startswith(("http://", "https://")) else None
+    return login or claimed_name()
 
 
 def break_glass(version: ModelVersion, stage: Stage, reason: str) -> ModelVersion:

@@ -8,8 +8,9 @@ from datetime import datetime
 
 from registry.ledger import Entry, Kind, stamp
 from registry.replay import at
+from registry.standing import standing
 from registry.wire import DeletedBody, EvidenceShape, MovedBody, RegisteredBody, WordBody, read
-from registry.words import Stage
+from registry.words import Approval, Stage
 
 GLASS = "BREAKING THE GLASS"
 
@@ -49,6 +50,12 @@ def stood(entries: Iterable[Entry], moment: datetime) -> tuple[list[str], list[d
         for one in found
     ]
     return lines, rows
+
+
+def approval_by(name: str, digest: str, entries: Iterable[Entry]) -> Approval | None:
+    """The approval of these bytes that stands, by one person."""
+    said = standing(entries).approvals
+    return next((a for a in reversed(said) if a.digest == digest and a.approver.name == name), None)
 
 
 def told(entry: Entry) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import click
 import mlflow
@@ -49,6 +50,33 @@ def test_promoting_again_changes_nothing_and_says_so(world: World) -> None:
     again = run(commands.promote, "images/1", "--to", "production")
     assert (again.exit_code, again.stdout) == (0, "images/1 is in Production already\n")
     assert run(commands.history, "images").stdout == before
+
+
+def test_approving_the_same_bytes_again_is_no_news(world: World) -> None:
+    world.approved()
+    world.acting("bo")
+    before = run(commands.history, "images").stdout
+    again = run(commands.approve, "images/1", "--comment", "still fine")
+    assert again.exit_code == 0
+    assert re.fullmatch(r"images/1 was approved by bo already, on \d{4}-\d\d-\d\d \d\d:\d\d UTC\n", again.stdout)
+    assert run(commands.history, "images").stdout == before
+    world.acting("cy")
+    assert run(commands.approve, "images/1").stdout.startswith("images/1 approved, sha256 ")
+
+
+def test_an_approval_that_was_taken_back_can_be_given_anew(world: World) -> None:
+    world.approved()
+    world.acting("bo")
+    run(commands.approve, "images/1", "--withdraw")
+    assert run(commands.approve, "images/1").stdout.startswith("images/1 approved, sha256 ")
+    assert run(commands.history, "images").stdout.count("approved sha256") == 2
+
+
+def test_an_approval_that_has_expired_can_be_given_anew(world: World) -> None:
+    (world.folder / "policy.yaml").write_text("schema: 1\ndefaults: {approvals: {expire_after_days: 0.0000001}}\n")
+    world.approved()
+    world.acting("bo")
+    assert run(commands.approve, "images/1").stdout.startswith("images/1 approved, sha256 ")
 
 
 def test_reject_needs_a_reason_and_stands_until_withdrawn(world: World) -> None:
