@@ -56,7 +56,17 @@ def check(ctx: click.Context, version: tuple[str, int], as_json: bool) -> None:
     found = _find(version)
     evidence = measuring.check(found)
     click.echo(json.dumps(_evidence_json(found, evidence), indent=2) if as_json else _table(found, evidence))
-    ctx.exit(0 if evidence.passed else 1)
+    if not evidence.passed:
+        ctx.exit(1)
+    _say_next(found)
+
+
+def _say_next(found: ModelVersion) -> None:
+    from registry import mlflow_store, policy, telling
+
+    needed = policy.load().rules(found.name, Stage.PRODUCTION).approvals.needed
+    entries = mlflow_store.ledger(found.name, found.number)
+    click.echo(f"Next: {telling.next_step(found, entries, needed)}", err=True)
 
 
 def _table(version: ModelVersion, evidence: Evidence) -> str:
@@ -101,6 +111,7 @@ def approve(version: tuple[str, int], comment: str, withdraw: bool) -> None:
         click.echo(f"{found} was approved by {mine.approver.name} already, on {mine.at:%Y-%m-%d %H:%M} UTC")
     else:
         click.echo(f"{found} approved, sha256 {digest[:12]}")
+    _say_next(found)
 
 
 @click.command(epilog='Example: slipway reject images/3 --comment "class 6 is worse than it looks"')
@@ -137,8 +148,9 @@ def promote(version: tuple[str, int], stage: str, reason: str | None) -> None:
     moved = mlflow_store.break_glass(found, target, reason) if reason else mlflow_store.move(found, target)
     if before is not None and before == mlflow_store.ledger(*version):
         click.echo(f"{found} is in {target.value} already")
-        return
-    click.echo(f"{moved} is in {moved.stage.value}, @{target.alias} points at it")
+    else:
+        click.echo(f"{moved} is in {moved.stage.value}, @{target.alias} points at it")
+    _say_next(moved)
 
 
 @click.command(epilog="Example: slipway history images --at 2026-11-01T12:00:00Z")

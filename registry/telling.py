@@ -10,7 +10,7 @@ from registry.ledger import Entry, Kind, stamp
 from registry.replay import at
 from registry.standing import standing
 from registry.wire import DeletedBody, EvidenceShape, MovedBody, RegisteredBody, WordBody, read
-from registry.words import Approval, Stage
+from registry.words import Approval, ModelVersion, Stage
 
 GLASS = "BREAKING THE GLASS"
 
@@ -56,6 +56,17 @@ def approval_by(name: str, digest: str, entries: Iterable[Entry]) -> Approval | 
     """The approval of these bytes that stands, by one person."""
     said = standing(entries).approvals
     return next((a for a in reversed(said) if a.digest == digest and a.approver.name == name), None)
+
+
+def next_step(version: ModelVersion, entries: Iterable[Entry], needed: int) -> str:
+    """What a version that was checked wants next, where so many approvals are needed."""
+    now = standing(entries)
+    given = [a for a in now.approvals if now.evidence and a.digest == now.evidence.digest]
+    if version.stage is Stage.PRODUCTION:
+        return f"slipway deploy {version.name}"
+    if len(given) >= needed:
+        return f"slipway promote {version} --to Production"
+    return f"{'somebody else runs ' if given else ''}slipway approve {version}"
 
 
 def told(entry: Entry) -> str:

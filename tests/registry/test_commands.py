@@ -44,6 +44,32 @@ def test_the_way_from_candidate_to_production(world: World) -> None:
     assert "bo (claimed)  approved sha256" in run(commands.history, "images").stdout
 
 
+def test_each_step_names_the_next_on_stderr(world: World) -> None:
+    world.candidate()
+    approve, promote = "Next: slipway approve images/1\n", "Next: slipway promote images/1 --to Production\n"
+    assert run(commands.check, "images/1").stderr.endswith(approve)
+    assert run(commands.promote, "images/1", "--to", "Staging").stderr.endswith(approve)
+    world.acting("bo")
+    assert run(commands.approve, "images/1").stderr.endswith(promote)
+    assert run(commands.check, "images/1", "--json").stderr.endswith(promote)
+    assert run(commands.approve, "images/1").stderr.endswith(promote)
+    assert run(commands.promote, "images/1", "--to", "Production").stderr.endswith("Next: slipway deploy images\n")
+
+
+def test_where_two_must_approve_the_first_asks_for_the_second(world: World) -> None:
+    (world.folder / "policy.yaml").write_text("schema: 1\ndefaults: {approvals: {needed: 2}}\n")
+    world.approved()
+    world.acting("bo")
+    assert run(commands.approve, "images/1").stderr == "Next: somebody else runs slipway approve images/1\n"
+    world.acting("cy")
+    assert run(commands.approve, "images/1").stderr == "Next: slipway promote images/1 --to Production\n"
+
+
+def test_a_check_that_did_not_pass_names_no_next_step(world: World) -> None:
+    world.candidate(wrong=0.5)
+    assert "Next:" not in run(commands.check, "images/1").stderr
+
+
 def test_promoting_again_changes_nothing_and_says_so(world: World) -> None:
     world.released()
     before = run(commands.history, "images").stdout
