@@ -35,14 +35,17 @@ class ReleaseMissing(RegistryError):
 class ReleaseTampered(RegistryError):
     """The files differ from the approved ones; all differences are named at once."""
 
-    def __init__(self, subject: str, changed: Sequence[str], missing: Sequence[str], extra: Sequence[str]) -> None:
-        """Name every difference of `subject` (a model/version) together."""
+    def __init__(
+        self, subject: str, changed: Sequence[str], missing: Sequence[str], extra: Sequence[str], place: str = ""
+    ) -> None:
+        """Name every difference of `subject` (a model/version) together, and the place where its files are kept."""
         self.subject = subject
         self.changed, self.missing, self.extra = tuple(changed), tuple(missing), tuple(extra)
         found = (("changed", self.changed), ("missing", self.missing), ("extra", self.extra))
         parts = "; ".join(f"{word}: {', '.join(names)}" for word, names in found if names)
         super().__init__(
-            f"{subject} is not what was approved ({parts}). Next: restore the files, or check and approve anew"
+            f"{subject} is not what was approved ({parts}){f'; its files are in {place}' if place else ''}. "
+            f"Next: restore the files{' there' if place else ''}, or train and register a new version"
         )
 
 

@@ -156,16 +156,12 @@ def model_version(model: str, number: int) -> ModelVersion:
         raise VersionMissing(missing.version(model, number, _numbers(model))) from error
 
 
-def require_model(model: str) -> None:
-    """Refuse a name that no model has.
+def require_model(model: str) -> RegisteredModel:
+    """The model of this name.
 
     Raises:
         VersionMissing: naming the models that there are.
     """
-    _registered(model)
-
-
-def _registered(model: str) -> RegisteredModel:
     try:
         with _mapped():
             return MlflowClient().get_registered_model(model)
@@ -186,7 +182,7 @@ def in_stage(model: str, stage: Stage) -> ModelVersion | None:
     Raises:
         VersionMissing: when there is no such model.
     """
-    number = _registered(model).aliases.get(str(stage.alias))
+    number = require_model(model).aliases.get(str(stage.alias))
     return None if number is None else model_version(model, int(number))
 
 
@@ -194,6 +190,12 @@ def fetch_model(version: ModelVersion, into: Path) -> Path:
     """Download a version's files into a folder."""
     with _mapped():
         return Path(download_artifacts(artifact_uri=f"models:/{version.name}/{version.number}", dst_path=str(into)))
+
+
+def location(version: ModelVersion) -> str:
+    """Where a version's files are kept."""
+    with _mapped():
+        return str(MlflowClient().get_model_version_download_uri(version.name, str(version.number)))
 
 
 def fetch_run_file(version: ModelVersion, path: str, into: Path) -> Path | None:

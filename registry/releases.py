@@ -64,7 +64,8 @@ def download(release: Release, into: Path) -> Path:
         difference = digest.compare(release.files, digest.hash_folder(folder))
         if difference:
             subject = f"{release.model}/{release.version}"
-            raise ReleaseTampered(subject, difference.changed, difference.missing, difference.extra)
+            place = mlflow_store.location(version)
+            raise ReleaseTampered(subject, difference.changed, difference.missing, difference.extra, place)
     except ReleaseTampered:
         shutil.rmtree(folder)
         raise

@@ -48,6 +48,10 @@ def test_changed_missing_and_extra_files_are_named_together_and_nothing_is_left(
     assert (caught.value.changed, caught.value.missing, caught.value.extra) == (
         ("MLmodel",), ("conda.yaml",), ("sneaked.py",),
     )  # fmt: skip
+    assert str(caught.value) == (
+        "images/1 is not what was approved (changed: MLmodel; missing: conda.yaml; extra: sneaked.py); "
+        f"its files are in {stored}. Next: restore the files there, or train and register a new version"
+    )
     assert not (tmp_path / "release").exists()
 
 
