@@ -8,7 +8,7 @@ import mlflow
 import pytest
 from click.testing import CliRunner, Result
 
-from registry import PromotionRefused, ReleaseMissing, Stage, commands, connect, release
+from registry import PromotionRefused, ReleaseMissing, Stage, commands, connect, mlflow_store, release
 from tests.registry.world import World
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*transition_model_version_stage:FutureWarning")
@@ -103,6 +103,26 @@ def test_an_approval_that_has_expired_can_be_given_anew(world: World) -> None:
     world.approved()
     world.acting("bo")
     assert run(commands.approve, "images/1").stdout.startswith("images/1 approved, sha256 ")
+
+
+def test_anonymous_may_move_what_others_approved_and_decide_nothing(world: World) -> None:
+    world.candidate()
+    world.acting("anonymous")
+    assert "needs a name" in str(run(commands.check, "images/1").exception)
+    world.acting("ana")
+    run(commands.check, "images/1")
+    world.acting("anonymous")
+    assert "nobody is named" in str(run(commands.approve, "images/1").exception)
+    assert "nobody is named" in str(run(commands.reject, "images/1", "--comment", "no").exception)
+    assert "no approval" in str(run(commands.promote, "images/1", "--to", "Production").exception)
+    assert run(commands.promote, "images/1", "--to", "Staging").exit_code == 0
+    world.acting("bo")
+    run(commands.approve, "images/1")
+    world.acting("anonymous")
+    assert run(commands.promote, "images/1", "--to", "Production").exit_code == 0
+    assert "anonymous (claimed)  moved from Staging to Production" in run(commands.history, "images").stdout
+    with pytest.raises(PromotionRefused, match="only a person"):
+        mlflow_store.move(mlflow_store.model_version("images", 1), Stage.ARCHIVED)
 
 
 def test_reject_needs_a_reason_and_stands_until_withdrawn(world: World) -> None:
