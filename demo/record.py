@@ -82,7 +82,7 @@ class Stage:
         self._console.print(f"   -> {step.outcome} ({step.seconds:.1f} s)", style="green")
 
     def run(self, who: str, *command: str, wanted: int = 0) -> str:
-        """Run one command as somebody, show what it prints, and give its last line.
+        """Run one command as somebody, show what it prints, and give its last line but for a hint of what is next.
 
         Raises:
             StepFailed: it ended with another exit code than wanted.
@@ -99,7 +99,7 @@ class Stage:
                 self._console.print(f"     {line.rstrip()}", style="dim", markup=False)
         if process.returncode != wanted:
             raise StepFailed(f"`{' '.join(command)}` ended with {process.returncode}, wanted {wanted}: {lines[-1:]}")
-        return next((line for line in reversed(lines) if line), "")
+        return next((line for line in reversed(lines) if line and not line.startswith("Next: ")), "")
 
     def refused(self, who: str, *command: str) -> str:
         """Run one command that has to be refused; remember why it was."""
