@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.config import CanarySettings
-from serving.traffic import Count, Judgement, Limit, Schedule, judge
+from serving.traffic import Count, Judgement, Limit, judge
 
 RUNS, REQUESTS = 1000, 1000
 SETTINGS = CanarySettings()
@@ -57,7 +57,7 @@ FAULTS = (
 def sent_back_at(answers: Answers) -> int | None:
     """After how many requests is this version sent back? None when it takes over."""
     totals = {question: np.cumsum(yes) for question, yes in answers.items()}
-    schedule = Schedule(SETTINGS.shares, SETTINGS.least, SETTINGS.alpha)
+    schedule = SETTINGS.schedule
     for number in range(1, REQUESTS + 1):
         seen = {question: Count(number, int(total[number - 1])) for question, total in totals.items()}
         if judge(LIMITS, seen, schedule).judgement is Judgement.BACK:

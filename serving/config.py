@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import ConfigurationInvalid
+from .traffic import Schedule
 
 Runtime = Literal["python3.11", "python3.12", "python3.13"]
 Architecture = Literal["x86_64", "arm64"]
@@ -39,6 +40,16 @@ class CanarySettings(_Section):
     score_shift: float = Field(0.2, gt=0, lt=1)
     score_step: float = Field(0.1, gt=0)
     patience: float = Field(900, gt=0)
+
+    @model_validator(mode="after")
+    def _rises(self) -> Self:
+        _ = self.schedule  # what makes no sense is refused here, not when the first requests have moved
+        return self
+
+    @property
+    def schedule(self) -> Schedule:
+        """How does the new version's share grow?"""
+        return Schedule(self.shares, self.least, self.alpha)
 
 
 class LambdaSettings(_Section):

@@ -25,6 +25,8 @@ def test_a_file_that_was_named_must_be_there(tmp_path: Path) -> None:
     ("buckets: b", "unknown key buckets; the nearest is bucket"),
     ("lambda: {memory: 64}", "lambda.memory: .*128.*found 64"),
     ("lambda: {runtime: python3.9}", "lambda.runtime"),
+    ("lambda: {canary: {shares: [0.5, 0.4, 1.0]}}", "lambda.canary: .*shares must rise to 1"),
+    ("lambda: {canary: {sharez: [1.0]}}", "unknown key lambda.canary.sharez; the nearest is shares"),
     ("lambda: [", "not YAML"),
     ("- a", "dictionary"),
 ])

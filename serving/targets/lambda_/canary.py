@@ -15,7 +15,7 @@ from ...aws import Aws
 from ...config import CanarySettings
 from ...errors import AwsConflict, AwsFailed, CanaryFailed
 from ...plan import Shift
-from ...traffic import Count, Judgement, Limit, Opinion, Schedule, judge
+from ...traffic import Count, Judgement, Limit, Opinion, judge
 
 LOOK_EVERY = 5.0  # seconds; CloudWatch sums Lambda's figures by the minute
 
@@ -54,7 +54,7 @@ class Canary:
                                f"{opinion.reason}. Version {step.was} has all of them again")
 
     def _opinion(self, aws: Aws, step: Shift, version: str) -> Opinion:
-        limits, schedule = self._limits(), Schedule(self.settings.shares, self.settings.least, self.settings.alpha)
+        limits, schedule = self._limits(), self.settings.schedule
         ends = self.now().timestamp() + self.settings.patience
         self._probe(aws, step, version)
         while True:
