@@ -100,9 +100,8 @@ class Aws:
             _ = self._lambda
 
     def account(self) -> str:
-        """Which account do these credentials belong to?"""
-        with _mapped("sts:GetCallerIdentity"):
-            return str(self._sts.get_caller_identity()["Account"])
+        """Which account do these credentials belong to? Asked once."""
+        return self._owner
 
     @property
     def region(self) -> str:
@@ -293,7 +292,8 @@ class Aws:
 
     @cached_property
     def _owner(self) -> str:
-        return self.account()
+        with _mapped("sts:GetCallerIdentity"):
+            return str(self._sts.get_caller_identity()["Account"])
 
     @cached_property
     def _s3(self) -> Any:

@@ -18,12 +18,10 @@ from .plan import AskGolden, Begin, Plan, PointAlias, Step
 from .runtime.core import GOLDEN, Golden, read_golden
 from .targets.lambda_ import execution, names, planning, proof
 from .targets.lambda_.canary import Canary
+from .targets.lambda_.execution import Report
 
 if TYPE_CHECKING:
     from registry import Release
-
-Report = Callable[[Step, float], None]
-
 
 @dataclass(frozen=True, slots=True)
 class Prepared:

@@ -87,8 +87,7 @@ def require_intact(aws: Aws, function: str, target: Entry) -> None:
     title = f"{function}:{target.published} ({shipped.model}/{shipped.version})"
     if state is None:
         raise Refused(f"{title} is gone. Next: promote {shipped.model}/{shipped.version} again, then slipway deploy")
-    layer = state.layers[0] if len(state.layers) == 1 else None
-    if not runs(state, spec_of(shipped, function, layer=layer)):
+    if not _as_shipped(state, function, shipped):
         raise Refused(f"{title} is not what was deployed on {target.at:%Y-%m-%d}: its code or configuration differs")
 
 
@@ -112,12 +111,17 @@ def _layers(aws: Aws, state: FunctionState, shipped: Shipped) -> list[Finding]:
 
 
 def _configuration(service: Service) -> Finding:
-    state, shipped = service.state, service.shipped
-    spec = spec_of(shipped, service.function, layer=state.layers[0] if len(state.layers) == 1 else None)
+    state = service.state
     if state.environment:
         return Finding("configuration", False, f"environment variables {', '.join(n for n, _ in state.environment)}")
     found = f"{state.runtime}, {state.memory} MB, {state.timeout} s, {state.handler}"
-    return Finding("configuration", runs(state, spec), found)
+    return Finding("configuration", _as_shipped(state, service.function, service.shipped), found)
+
+
+def _as_shipped(state: FunctionState, function: str, shipped: Shipped) -> bool:
+    """Is the function configured as it was shipped, with one layer? Which bytes that layer holds is asked elsewhere."""
+    layer = state.layers[0] if len(state.layers) == 1 else None
+    return runs(state, spec_of(shipped, function, layer=layer))
 
 
 def _bundle_and_answer(aws: Aws, service: Service, code: bytes) -> list[Finding]:
