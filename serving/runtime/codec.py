@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any, NoReturn
 
@@ -149,16 +149,23 @@ def _checked_leaves(rows: list[Any], tensor: Tensor) -> list[Any]:
     if _all_are(rows, wanted):
         return rows
     for index, row in enumerate(rows):
-        stack = [row]
-        while stack:
-            value = stack.pop()
-            if type(value) is list:
-                stack.extend(value)
-            elif type(value) not in wanted:
+        for value in _leaves(row):
+            if type(value) not in wanted:
                 raise BadRequest(f"{tensor.name}, row {index}: found {kind(value)}; wanted {name}", status=422)
-            elif type(value) is str and not value.isascii() and not _is_text(value):
+            if type(value) is str and not value.isascii() and not _is_text(value):
                 raise BadRequest(f"{tensor.name}, row {index}: found half a surrogate pair; wanted text", status=422)
     return rows
+
+
+def _leaves(row: Any) -> Iterator[Any]:
+    """Every value of a row that is no list, however deep; without recursion, as the depth is the caller's."""
+    stack = [row]
+    while stack:
+        value = stack.pop()
+        if type(value) is list:
+            stack.extend(value)
+        else:
+            yield value
 
 
 def _all_are(rows: list[Any], wanted: tuple[type, ...]) -> bool:
@@ -188,12 +195,8 @@ def _misfit(rows: list[Any], tensor: Tensor) -> str:
 
 def _too_large(rows: list[Any], tensor: Tensor) -> str:
     for index, row in enumerate(rows):
-        stack = [row]
-        while stack:
-            value = stack.pop()
-            if type(value) is list:
-                stack.extend(value)
-            elif type(value) is int and not -(2**63) <= value < 2**63:
+        for value in _leaves(row):
+            if type(value) is int and not -(2**63) <= value < 2**63:
                 return f"{tensor.name}, row {index}: a number does not fit {tensor.dtype}"
     return f"{tensor.name}: a number does not fit {tensor.dtype}"
 
