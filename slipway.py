@@ -31,7 +31,7 @@ COMMANDS = {
     "status": ("serving.commands:status", "Show registry, journal and AWS side by side, and where they differ."),
     "verify": ("serving.commands:verify", "Prove that what serves is what was approved."),
     "invoke": ("serving.commands:invoke", "Ask the version in service for an answer."),
-    "local": ("serving.local.commands:local", "Run a local AWS, or a command against one."),
+    "local": ("serving.localaws.commands:local", "Run a local AWS, or a command against one."),
 }
 
 

@@ -8,7 +8,7 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-from serving.local import running
+from serving.localaws import running
 from slipway import quiet_tensorflow
 
 from .record import Stage, StepFailed

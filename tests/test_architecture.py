@@ -21,9 +21,9 @@ EDGES = {
     "mlflow": ("train/tracking.py", "registry/mlflow_store.py", "registry/store.py", "registry/server.py",
                "registry/pages.py", "registry/identity.py"),
     "boto3": ("serving/aws.py",),
-    "botocore": ("serving/aws.py", "serving/local/"),
+    "botocore": ("serving/aws.py", "serving/localaws/"),
     "sagemaker": ("serving/targets/sagemaker.py",),
-    "moto": ("serving/local/",),
+    "moto": ("serving/localaws/",),
 }
 
 

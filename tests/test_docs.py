@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.local import running
+from serving.localaws import running
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "adr").glob("*.md")])

@@ -23,7 +23,7 @@ import slipway
 from registry import register_candidate
 from serving import Aws, Settings
 from serving.errors import GoldenFailed
-from serving.local import running
+from serving.localaws import running
 from serving.plan import AskGolden, Plan, PointAlias
 from serving.runtime.core import Golden, read_golden
 from serving.targets.lambda_ import execution, names

@@ -18,7 +18,7 @@ from serving.config import CanarySettings
 from serving.deploy import plan_bundle, plan_rollback, read_journal
 from serving.errors import CanaryFailed
 from serving.journal import Kind
-from serving.local import running
+from serving.localaws import running
 from serving.plan import Shift
 from serving.runtime.core import read_golden
 from serving.targets.lambda_ import execution, proof

@@ -1,0 +1,178 @@
+"""Throttles, errors and lost answers on demand, and a record of the calls that came: for tests of what uses AWS.
+
+POST   /_slipway/faults   {"kind": "lost", "service": "lambda", "operation": "UpdateAlias", "times": 1}
+GET    /_slipway/calls    [{"service": "lambda", "operation": "UpdateAlias", "status": 200}, ...]
+DELETE /_slipway/faults, DELETE /_slipway/calls   forget them
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field, fields
+from enum import Enum
+from typing import Any
+
+from moto.core.request import Request
+from werkzeug.wrappers import Response
+
+from serving.localaws.calls import Called, refuse
+from serving.localaws.errors import AwsError
+
+_KEPT_CALLS = 100_000
+_THROTTLES = {
+    "lambda": ("TooManyRequestsException", 429),
+    "s3": ("SlowDown", 503),
+    "sagemaker": ("ThrottlingException", 400),
+    "sagemaker-runtime": ("ThrottlingException", 400),
+}
+_ERRORS = {"s3": "InternalError", "lambda": "ServiceException"}
+
+
+class Kind(Enum):
+    """What goes wrong?"""
+
+    THROTTLE = "throttle"  # refused, nothing done
+    ERROR = "error"  # 500, nothing done
+    LOST = "lost"  # done, and the connection closed without an answer
+    DELAY = "delay"  # done, later
+
+
+@dataclass(slots=True)
+class Fault:
+    """Something that goes wrong for some calls.
+
+    Attributes:
+        kind: What.
+        service: botocore's name of the service; empty for every one.
+        operation: AWS's name of the operation; empty for every one.
+        times: How often; it is over then.
+        skip: So many matching calls go well first.
+        probability: For each call that matches.
+        seconds: How long, for a delay.
+    """
+
+    kind: Kind
+    service: str = ""
+    operation: str = ""
+    times: int = 1
+    skip: int = 0
+    probability: float = 1.0
+    seconds: float = 1.0
+
+    @classmethod
+    def parse(cls, text: dict[str, Any]) -> Fault:
+        """Read it from JSON.
+
+        Raises:
+            ValueError: A key is unknown or the kind is.
+        """
+        known = {item.name for item in fields(cls)}
+        unknown = sorted(set(text) - known)
+        if unknown:
+            raise ValueError(f"unknown key {unknown[0]}; known are {', '.join(sorted(known))}")
+        return cls(**{**text, "kind": Kind(text.get("kind"))})
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A call that came, and how it was answered; status 0 for an answer that was lost."""
+
+    service: str
+    operation: str
+    status: int
+
+
+Answer = Callable[..., Iterable[bytes]]
+
+
+@dataclass(slots=True)
+class Faults:
+    """Stands in front of everything: notes each call, and makes go wrong what was asked for."""
+
+    draw: Callable[[], float] = random.random
+    _faults: list[Fault] = field(default_factory=list)
+    _calls: deque[Seen] = field(default_factory=lambda: deque(maxlen=_KEPT_CALLS))
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def control(self, request: Request) -> Response:
+        """Answer /_slipway/faults and /_slipway/calls."""
+        held: Any = self._faults if request.path.endswith("/faults") else self._calls
+        if request.method == "DELETE":
+            held.clear()
+        elif request.method == "POST" and held is self._faults:
+            try:
+                given = json.loads(request.get_data())
+                added = [Fault.parse(item) for item in (given if isinstance(given, list) else [given])]
+            except (ValueError, TypeError) as error:
+                return Response(f"{error}\n", 400)
+            held.extend(added)
+        shown = [{**asdict(item), **({"kind": item.kind.value} if isinstance(item, Fault) else {})} for item in held]
+        return Response(json.dumps(shown), content_type="application/json")
+
+    def answer(
+        self, called: Called, request: Request, inner: Answer, environ: dict[str, Any], start: Any
+    ) -> Iterable[bytes]:
+        """Pass a call on to what answers it, unless a fault says otherwise."""
+        fault = self._due(called.service, called.name)
+        if fault is not None and fault.kind is Kind.DELAY:
+            time.sleep(fault.seconds)
+        if fault is not None and fault.kind in (Kind.THROTTLE, Kind.ERROR):
+            refusal = refuse(called, request, _error(called.service, fault.kind))
+            self._note(called, refusal.status_code)
+            return refusal(environ, start)
+        lost = fault is not None and fault.kind is Kind.LOST
+        status: list[int] = []
+
+        def noted(line: str, headers: Any, exc_info: Any = None) -> Any:
+            status.append(int(line.split(" ", 1)[0]))
+            return (lambda data: None) if lost else start(line, headers, exc_info)
+
+        body = inner(environ, noted)
+        self._note(called, 0 if lost or not status else status[0])
+        if lost:
+            b"".join(body)
+            _hang_up(environ)
+            start("200 OK", [])
+            return []
+        return body
+
+    def _due(self, service: str, operation: str) -> Fault | None:
+        with self._lock:
+            for fault in self._faults:
+                if fault.service not in ("", service) or fault.operation not in ("", operation):
+                    continue
+                if fault.skip > 0:
+                    fault.skip -= 1
+                    continue
+                if self.draw() >= fault.probability:
+                    continue
+                fault.times -= 1
+                if fault.times <= 0:
+                    self._faults.remove(fault)
+                return fault
+        return None
+
+    def _note(self, called: Called, status: int) -> None:
+        if called.operation is not None:
+            self._calls.append(Seen(called.service, called.name, status))
+
+
+def _error(service: str, kind: Kind) -> AwsError:
+    if kind is Kind.THROTTLE:
+        code, status = _THROTTLES.get(service, ("Throttling", 400))
+        return AwsError(code, "Rate exceeded", status=status)
+    return AwsError(_ERRORS.get(service, "InternalFailure"), "An error was asked for.", status=500)
+
+
+def _hang_up(environ: dict[str, Any]) -> None:
+    connection: socket.socket | None = environ.get("werkzeug.socket")
+    if connection is not None:
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)

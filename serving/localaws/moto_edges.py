@@ -1,0 +1,114 @@
+"""Where moto accepts what AWS refuses: every replaced method of moto, with its reason and the version it is for.
+
+moto is pinned to 5.2.5 in pyproject.toml; a new version is taken only after each of these has been looked at again.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from typing import Any
+
+from moto.core.request import Request
+from moto.s3.exceptions import S3ClientError
+from moto.s3.responses import S3Response
+from moto.s3.utils import compute_checksum
+
+from serving.localaws.account import ACCOUNT
+from serving.localaws.errors import AwsError, LocalAwsError
+
+MOTO = "5.2.5"
+
+_ALGORITHMS = ("SHA256", "SHA1", "CRC32")  # those that this machine can compute without optional libraries
+_OWNER_HEADERS = ("x-amz-expected-bucket-owner", "x-amz-source-expected-bucket-owner")
+_PREFIX = "x-amz-checksum-"
+_TRAILER = re.compile(rb"x-amz-checksum-(\w+):([A-Za-z0-9+/=]+)")
+
+
+class BadDigest(S3ClientError):
+    """S3's refusal of bytes that are not those that were announced."""
+
+    code = "BadDigest"
+    status_code = 400
+
+    def __init__(self, algorithm: str) -> None:
+        super().__init__("BadDigest", f"The {algorithm} you specified did not match the calculated checksum.")
+
+
+def install() -> None:
+    """Put the replacements in place; a second call changes nothing.
+
+    Raises:
+        LocalAwsError: Another moto is installed than the one they are written for.
+    """
+    import moto
+
+    if moto.__version__ != MOTO:
+        raise LocalAwsError(
+            f"the local AWS is written for moto {MOTO}, found {moto.__version__}. Next: pip install moto=={MOTO}"
+        )
+    S3Response._get_checksum = _checked_checksum  # type: ignore[method-assign]
+
+
+def stranger(request: Request) -> AwsError | None:
+    """S3's refusal of a request that expects the bucket to be somebody else's; moto 5.2.5 does not look.
+
+    Not a replaced method: the front door asks before it hands a request to moto.
+    """
+    expected = [request.headers.get(name) for name in _OWNER_HEADERS]
+    if all(owner in (None, ACCOUNT) for owner in expected):
+        return None
+    return AwsError("AccessDenied", "Access Denied", status=403)
+
+
+def _checked_checksum(self: S3Response, response_headers: dict[str, Any]) -> tuple[str, str | None]:
+    """Replaces ``S3Response._get_checksum``, which believes whatever checksum a client sends (5.2.5).
+
+    It also sees a checksum sent without ``x-amz-sdk-checksum-algorithm``, which moto overlooks, so that HeadObject
+    never returned it.
+    """
+    announced = _announced(self)
+    algorithm = self.headers.get("x-amz-sdk-checksum-algorithm", "").upper()
+    md5 = self.headers.get("Content-MD5")
+    if md5 is not None and md5 != _md5(self.body or b""):
+        raise BadDigest("Content-MD5")
+    if announced is not None:
+        algorithm, value = announced
+        if algorithm in _ALGORITHMS and _computed(self, algorithm) != value:
+            raise BadDigest(algorithm)
+    elif algorithm:
+        value = _computed(self, algorithm)
+    else:
+        return "", None
+    response_headers[f"x-amz-checksum-{algorithm.lower()}"] = value
+    return algorithm, value
+
+
+def _announced(response: S3Response) -> tuple[str, str] | None:
+    """The checksum that the client sent, as a header or behind a streamed body."""
+    sent = {
+        name.lower().removeprefix(_PREFIX).upper(): str(value)
+        for name, value in response.headers.items()
+        if name.lower().startswith(_PREFIX)
+    }
+    found = [(name, value) for name, value in sent.items() if name not in ("MODE", "ALGORITHM", "TYPE")]
+    if len(found) > 1:
+        raise S3ClientError(
+            "InvalidRequest", "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed."
+        )
+    if found:
+        return found[0]
+    if response.headers.get("x-amz-trailer"):
+        trailer = _TRAILER.search(response.raw_body[-512:])
+        if trailer:
+            return trailer[1].decode().upper(), trailer[2].decode()
+    return None
+
+
+def _computed(response: S3Response, algorithm: str) -> str:
+    return compute_checksum(response.body or b"", algorithm).decode()
+
+
+def _md5(content: bytes) -> str:
+    return base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()

@@ -1,0 +1,101 @@
+"""Throttles, errors and lost answers on demand, and a record of what was called."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.request import Request, urlopen
+
+import pytest
+from botocore.exceptions import ClientError, ConnectionClosedError
+
+from tests.localaws.conftest import BUCKET, Clients, Maker
+
+Control = Callable[..., Any]
+
+
+@pytest.fixture
+def control(aws: dict[str, str]) -> Iterator[Control]:
+    """Talks to the local AWS's own paths; faults and calls are forgotten before and after."""
+
+    def send(method: str, what: str, body: Any = None) -> Any:
+        data = json.dumps(body).encode() if body is not None else None
+        request = Request(f"{aws['AWS_ENDPOINT_URL']}/_slipway/{what}", data, method=method)  # noqa: S310 - our own
+        with urlopen(request) as response:  # noqa: S310 - our own
+            return json.loads(response.read())
+
+    for what in ("faults", "calls"):
+        send("DELETE", what)
+    yield send
+    for what in ("faults", "calls"):
+        send("DELETE", what)
+
+
+CALLS: list[tuple[str, str, dict[str, Any], str]] = [
+    ("lambda", "list_functions", {}, "TooManyRequestsException"),
+    ("s3", "list_buckets", {}, "SlowDown"),
+    ("sagemaker", "list_models", {}, "ThrottlingException"),
+    ("iam", "list_roles", {}, "Throttling"),
+    ("logs", "describe_log_groups", {}, "Throttling"),
+]
+
+
+@pytest.mark.parametrize(("service", "method", "params", "code"), CALLS)
+def test_a_call_is_throttled_as_often_as_asked(
+    control: Control, client: Clients, service: str, method: str, params: dict[str, Any], code: str
+) -> None:
+    control("POST", "faults", {"kind": "throttle", "service": service, "times": 2})
+    for _ in range(2):
+        with pytest.raises(ClientError) as caught:
+            getattr(client(service), method)(**params)
+        assert caught.value.response["Error"]["Code"] == code
+    getattr(client(service), method)(**params)
+
+
+def test_a_lost_answer_means_done_and_not_known(control: Control, s3: Any) -> None:
+    control("POST", "faults", {"kind": "lost", "service": "s3", "operation": "PutObject"})
+    with pytest.raises(ConnectionClosedError):
+        s3.put_object(Bucket=BUCKET, Key="faults/lost", Body=b"done")
+    assert s3.get_object(Bucket=BUCKET, Key="faults/lost")["Body"].read() == b"done"
+
+
+def test_an_error_means_not_done(control: Control, lambdas: Any, make_function: Maker) -> None:
+    name = make_function()
+    control("POST", "faults", {"kind": "error", "operation": "PublishVersion", "skip": 1})
+    assert lambdas.publish_version(FunctionName=name)["Version"] == "1"
+    lambdas.update_function_configuration(FunctionName=name, MemorySize=256)
+    with pytest.raises(ClientError) as caught:
+        lambdas.publish_version(FunctionName=name)
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 500
+    assert len(lambdas.list_versions_by_function(FunctionName=name)["Versions"]) == 2
+
+
+def test_a_delayed_call_is_answered_later(control: Control, client: Clients) -> None:
+    control("POST", "faults", {"kind": "delay", "service": "sts", "seconds": 0.5})
+    started = time.monotonic()
+    client("sts").get_caller_identity()
+    assert time.monotonic() - started >= 0.5
+
+
+def test_an_unknown_key_is_refused(control: Control) -> None:
+    from urllib.error import HTTPError
+
+    with pytest.raises(HTTPError) as caught:
+        control("POST", "faults", {"kind": "lost", "opration": "PutObject"})
+    assert b"unknown key opration" in caught.value.read()
+
+
+def test_the_calls_that_came_are_told_in_order(control: Control, client: Clients, s3: Any, lambdas: Any) -> None:
+    s3.put_object(Bucket=BUCKET, Key="faults/seen", Body=b"")
+    client("sts").get_caller_identity()
+    with pytest.raises(ClientError):
+        lambdas.get_function(FunctionName="never-made")
+    client("sagemaker").list_endpoints()
+    assert [(call["service"], call["operation"], call["status"]) for call in control("GET", "calls")] == [
+        ("s3", "PutObject", 200),
+        ("sts", "GetCallerIdentity", 200),
+        ("lambda", "GetFunction", 404),
+        ("sagemaker", "ListEndpoints", 200),
+    ]
