@@ -84,7 +84,7 @@ def plan_bundle(bundle: Bundle, scratch: Path, aws: Aws, settings: Settings) -> 
     """
     architecture, bucket = settings.lambda_.architecture, bucket_of(aws, settings)
     runtime, offer = planning.choose_runtime(
-        settings, lambda r: aws.layers(names.layer_name(settings, r, architecture), r))
+        settings, lambda r: aws.functions.layers(names.layer_name(settings, r, architecture), r))
     code = package.build_release(bundle, scratch, runtime)
     wanted = planning.wanted(bundle, code, runtime=runtime, settings=settings, bucket=bucket,
                              role=aws.role_arn(settings.lambda_.role))
@@ -114,7 +114,7 @@ def deploy(
     canary = Canary(settings.lambda_.canary, probes) if settings.lambda_.canary else None
     published = execution.execute(prepared.plan, aws, golden, report, canary)
     if not published:
-        alias = aws.alias(function, names.ALIAS)
+        alias = aws.functions.alias(function, names.ALIAS)
         published = alias.version if alias else ""
     return Deployment(
         model=prepared.release.model, version=prepared.release.version, digest=prepared.release.digest,
@@ -141,8 +141,8 @@ def plan_rollback(
     journal.require_free(entries, datetime.now(UTC), journal.may_be_alive)
     target = journal.way_back(entries, version)
     proof.require_intact(aws, function, target)
-    golden = proof.golden_in(aws.function_zip(function, target.published))
-    alias = aws.alias(function, names.ALIAS)
+    golden = proof.golden_in(aws.functions.function_zip(function, target.published))
+    alias = aws.functions.alias(function, names.ALIAS)
     was = alias.version if alias else None
     begin = Begin(bucket, names.journal_prefix(model), entries[-1].seq + 1, target.shipped, target.published, was or "")
     shipped = target.shipped
@@ -176,8 +176,8 @@ def invoke(aws: Aws, settings: Settings, model: str, payload: bytes) -> bytes:
 
 def read_journal(aws: Aws, bucket: str, model: str) -> list[Entry]:
     """What was begun and ended in the deployments of this model, oldest first?"""
-    keys = aws.keys(bucket, names.journal_prefix(model))
-    return [journal.parse(aws.read(bucket, key), key) for key in keys]
+    keys = aws.storage.keys(bucket, names.journal_prefix(model))
+    return [journal.parse(aws.storage.read(bucket, key), key) for key in keys]
 
 
 def bucket_of(aws: Aws, settings: Settings) -> str:

@@ -39,7 +39,7 @@ class Status:
 
 def models(aws: Aws, settings: Settings) -> list[str]:
     """Which models were ever deployed?"""
-    return sorted({key.split("/")[1] for key in aws.keys(bucket_of(aws, settings), "deployments/")})
+    return sorted({key.split("/")[1] for key in aws.storage.keys(bucket_of(aws, settings), "deployments/")})
 
 
 def status_of(model: str, aws: Aws, settings: Settings) -> Status:

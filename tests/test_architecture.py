@@ -20,8 +20,8 @@ FORBIDDEN = {("registry", "train"), ("registry", "serving"), ("train", "serving"
 EDGES = {
     "mlflow": ("train/tracking.py", "registry/mlflow_store.py", "registry/store.py", "registry/server.py",
                "registry/pages.py", "registry/identity.py"),
-    "boto3": ("serving/aws.py",),
-    "botocore": ("serving/aws.py", "serving/localaws/"),
+    "boto3": ("serving/aws/",),
+    "botocore": ("serving/aws/", "serving/localaws/"),
     "sagemaker": ("serving/targets/sagemaker.py",),
     "moto": ("serving/localaws/",),
 }

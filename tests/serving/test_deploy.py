@@ -136,7 +136,7 @@ def answer(result: Result) -> Any:
 def test_a_plan_changes_nothing(world: Path) -> None:
     planned = answer(slip("plan", "images", "--json"))
     assert planned["steps"][-2].startswith("point")
-    assert Aws().function("slipway-images") is None
+    assert Aws().functions.state("slipway-images") is None
 
 
 def test_a_version_in_production_that_does_not_serve_yet_is_named_by_status(world: Path) -> None:
@@ -187,7 +187,7 @@ def test_a_version_that_answers_its_golden_requests_wrongly_never_gets_the_alias
     plan = Plan("", (AskGolden("slipway-images", "1"), PointAlias("slipway-images", "wrong", "1", None)))
     with pytest.raises(GoldenFailed, match="The alias was not moved"):
         execution.execute(plan, Aws(), golden, lambda step, seconds: None)
-    assert Aws().alias("slipway-images", "wrong") is None
+    assert Aws().functions.alias("slipway-images", "wrong") is None
 
 
 @pytest.mark.parametrize("fault", ["changed", "missing", "extra"])

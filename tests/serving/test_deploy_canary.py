@@ -74,7 +74,7 @@ def deploy(aws: Aws, bundle: Bundle, scratch: Path, *, probes: list[Any] | None 
 
 
 def served(aws: Aws) -> tuple[str, tuple[tuple[str, float], ...]]:
-    alias = aws.alias(NAME, ALIAS)
+    alias = aws.functions.alias(NAME, ALIAS)
     assert alias is not None
     return alias.version, alias.shares
 
@@ -115,7 +115,7 @@ def test_the_callers_own_requests_count_when_there_are_no_probes(
 
     patient = CANARY.model_copy(update={"patience": 60, "shares": (0.5, 1.0)})
     deploy(aws, bundles["near"], tmp_path / "near", canary=patient, sleep=traffic)
-    requests, failed = aws.answered(NAME, ALIAS, "2", since)
+    requests, failed = aws.metrics.answered(NAME, ALIAS, "2", since)
     assert (requests >= 20, failed) == (True, 0)
     assert served(aws) == ("2", ())
 

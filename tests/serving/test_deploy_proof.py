@@ -55,7 +55,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, network_files: Path, second_
 
 def served() -> tuple[int, str]:
     """Which model version answers, and which Lambda version the alias names."""
-    alias = Aws().alias("slipway-images", "production")
+    alias = Aws().functions.alias("slipway-images", "production")
     body = json.dumps({"instances": np.zeros((1, 6, 6, 1)).tolist()}).encode()
     said = answer(slip("invoke", "images", "--file", "-", stdin=body))
     return said["model"]["version"], alias.version if alias else ""
@@ -94,7 +94,7 @@ def published(**change: Any) -> Callable[[], None]:
 
 
 def replaced_layer() -> None:
-    content = Aws().read(BUCKET, next(k for k in Aws().keys(BUCKET, "layers/")))
+    content = Aws().storage.read(BUCKET, next(k for k in Aws().storage.keys(BUCKET, "layers/")))
     made = by_hand("lambda", "publish_layer_version", LayerName="other", Content={"ZipFile": content + b"\0"},
                    CompatibleRuntimes=[by_hand("lambda", "get_function", FunctionName="slipway-images")
                                        ["Configuration"]["Runtime"]])
@@ -105,7 +105,7 @@ def replaced_code() -> None:
     import io
     import zipfile
 
-    body = io.BytesIO(Aws().function_zip("slipway-images", "production"))
+    body = io.BytesIO(Aws().functions.function_zip("slipway-images", "production"))
     with zipfile.ZipFile(body, "a") as archive:
         archive.writestr("extra.py", "")
     published(ZipFile=body.getvalue())()
@@ -236,7 +236,7 @@ def test_a_second_deployer_is_told_who_is_deploying_until_the_lease_is_over() ->
 def test_a_second_deployer_that_began_at_the_same_moment_ends_before_it_changes_anything(world: Path) -> None:
     entries = read_journal(Aws(), BUCKET, "images")
     with pytest.raises(AwsConflict):
-        Aws().create_bytes(BUCKET, f"deployments/images/lambda/{len(entries):06}.json", b"{}")
+        Aws().storage.create_bytes(BUCKET, f"deployments/images/lambda/{len(entries):06}.json", b"{}")
 
 
 def test_what_is_no_journal_entry_is_named() -> None:

@@ -72,7 +72,7 @@ class Canary:
 
     def _counts(self, aws: Aws, step: Shift, version: str) -> dict[str, Count]:
         assert self._began is not None  # noqa: S101 - run() began
-        requests, failed = aws.answered(step.function, step.alias, version, self._began)
+        requests, failed = aws.metrics.answered(step.function, step.alias, version, self._began)
         probed = {limit.question: self._seen.get(limit.question, []) for limit in self._limits()}
         counts = {question: Count(len(answers), sum(answers)) for question, answers in probed.items()}
         errors = counts["errors"]
@@ -96,19 +96,19 @@ class Canary:
 
 def _share(aws: Aws, step: Shift, shares: dict[str, float]) -> None:
     """Set the alias's shares, and read back that they are set."""
-    now = aws.alias(step.function, step.alias)
+    now = aws.functions.alias(step.function, step.alias)
     if now is None or now.version != step.was:
         raise AwsConflict(f"{step.function}:{step.alias} was moved by somebody else while this ran. "
                           "Next: run the deploy again")
-    aws.move_alias(step.function, step.alias, step.was, revision=now.revision, shares=shares)
-    after = aws.alias(step.function, step.alias)
+    aws.functions.move_alias(step.function, step.alias, step.was, revision=now.revision, shares=shares)
+    after = aws.functions.alias(step.function, step.alias)
     if after is None or (after.version, dict(after.shares)) != (step.was, shares):
         raise AwsFailed(f"{step.function}:{step.alias} does not say what it was set to. Next: slipway status")
 
 
 def _answer(aws: Aws, function: str, version: str, body: bytes) -> np.ndarray[Any, Any] | None:
     try:
-        said = json.loads(aws.invoke(function, version, body))
+        said = json.loads(aws.functions.invoke(function, version, body))
     except AwsFailed as error:
         if error.code != "FunctionError":
             raise

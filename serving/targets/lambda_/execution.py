@@ -80,15 +80,15 @@ class _Run:
             case Upload():
                 self._upload(step)
             case PublishLayer():
-                self._layer = self._aws.publish_layer(
+                self._layer = self._aws.functions.publish_layer(
                     step.name, bucket=step.bucket, key=step.key, runtime=step.runtime,
                     architecture=step.architecture, description=step.description)
             case CreateFunction():
-                self._aws.create_function(self._state(step.spec), bucket=step.bucket, key=step.key)
+                self._aws.functions.create_function(self._state(step.spec), bucket=step.bucket, key=step.key)
             case UpdateCode() | UpdateConfiguration():
                 self._update(step)
             case PublishVersion():
-                self.version = self._aws.publish_version(
+                self.version = self._aws.functions.publish_version(
                     step.function, code_sha256=step.code_sha256, description=step.description).version
             case AskGolden():
                 self.version = step.version or self.version
@@ -111,36 +111,37 @@ class _Run:
                       shipped=begin.shipped, published=self.version or begin.published, previous=begin.previous,
                       reason=reason)
         try:
-            self._aws.create_bytes(begin.bucket, f"{begin.prefix}{seq:06}.json", entry.to_bytes())
+            self._aws.storage.create_bytes(begin.bucket, f"{begin.prefix}{seq:06}.json", entry.to_bytes())
         except AwsConflict:
             raise AwsConflict(f"somebody else began to deploy {begin.shipped.model} at the same time, and was first. "
                               "Next: slipway status, then run this again") from None
 
     def _upload(self, step: Upload) -> None:
         try:
-            self._aws.create_object(step.bucket, step.key, step.path, step.sha256)
+            self._aws.storage.create_object(step.bucket, step.key, step.path, step.sha256)
         except AwsConflict:
             if not is_stored(self._aws, step):  # somebody else put the very same bytes there: as good
                 raise
 
     def _update(self, step: UpdateCode | UpdateConfiguration) -> None:
-        now = self._aws.function(step.spec.name)
+        now = self._aws.functions.state(step.spec.name)
         if now is None:
             raise AwsConflict(f"{step.spec.name} was deleted while it was deployed. Next: run the deploy again")
         if isinstance(step, UpdateCode):
-            self._aws.update_code(self._state(step.spec), bucket=step.bucket, key=step.key, revision=now.revision)
+            self._aws.functions.update_code(
+                self._state(step.spec), bucket=step.bucket, key=step.key, revision=now.revision)
         else:
-            self._aws.update_configuration(self._state(step.spec), revision=now.revision)
+            self._aws.functions.update_configuration(self._state(step.spec), revision=now.revision)
 
     def _point(self, step: PointAlias) -> None:
-        now = self._aws.alias(step.function, step.alias)
+        now = self._aws.functions.alias(step.function, step.alias)
         if (now.version if now else None) != step.was:
             raise AwsConflict(f"{step.function}:{step.alias} was moved to {now.version if now else 'nowhere'} by "
                               "somebody else while this ran. Next: run the deploy again")
         if now is None:
-            self._aws.create_alias(step.function, step.alias, self.version)
+            self._aws.functions.create_alias(step.function, step.alias, self.version)
         else:
-            self._aws.move_alias(step.function, step.alias, self.version, revision=now.revision)
+            self._aws.functions.move_alias(step.function, step.alias, self.version, revision=now.revision)
 
     def _state(self, spec: FunctionSpec) -> FunctionState:
         return FunctionState(
@@ -156,7 +157,7 @@ def ask_golden(aws: Aws, function: str, qualifier: str, golden: Golden) -> dict[
         GoldenFailed: it does not.
     """
     request = {"inputs": {name: _as_json(rows) for name, rows in golden.inputs.items()}}
-    answer = json.loads(aws.invoke(function, qualifier, json.dumps(request).encode()))
+    answer = json.loads(aws.functions.invoke(function, qualifier, json.dumps(request).encode()))
     if "predictions" not in answer:
         raise GoldenFailed(f"{function}:{qualifier} refused its golden requests: {answer.get('error')}")
     said = answer["predictions"] if len(golden.outputs) > 1 else {next(iter(golden.outputs)): answer["predictions"]}
@@ -192,7 +193,7 @@ def invoke(aws: Aws, settings: Settings, model: str, payload: bytes) -> bytes:
         NotDeployed: nothing serves this model.
     """
     name = names.function_name(settings, model)
-    if aws.alias(name, names.ALIAS) is None:
+    if aws.functions.alias(name, names.ALIAS) is None:
         raise NotDeployed(f"{model} is not in service on Lambda (no alias {name}:{names.ALIAS}). "
                           f"Next: slipway deploy {model} --target lambda")
-    return aws.invoke(name, names.ALIAS, payload)
+    return aws.functions.invoke(name, names.ALIAS, payload)

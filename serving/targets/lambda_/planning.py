@@ -147,12 +147,13 @@ def observe(aws: Aws, wanted: Wanted, layers: tuple[LayerState, ...], entries: S
     Raises:
         Refused: a key that should hold these bytes holds others.
     """
-    name, layer = wanted.spec.name, aws.object(wanted.code.bucket, wanted.layer_key)
+    name, layer = wanted.spec.name, aws.storage.object(wanted.code.bucket, wanted.layer_key)
     stored = {u.key for u in (*wanted.bundle, wanted.code) if is_stored(aws, u)}
-    alias, done = aws.alias(name, names.ALIAS), deployed(entries)
+    alias, done = aws.functions.alias(name, names.ALIAS), deployed(entries)
     return Observed(
         stored=frozenset(stored | ({wanted.layer_key} if layer else set())), layers=layers,
-        layer_sha256=layer.sha256 if layer else "", latest=aws.function(name), versions=aws.versions(name),
+        layer_sha256=layer.sha256 if layer else "", latest=aws.functions.state(name),
+        versions=aws.functions.versions(name),
         alias=alias.version if alias else None, shared=bool(alias and alias.shares),
         seq=entries[-1].seq if entries else 0,
         recorded=done[-1].shipped if done and entries[-1] is done[-1] else None)
@@ -207,7 +208,7 @@ def is_stored(aws: Aws, upload: Upload) -> bool:
     Raises:
         Refused: it holds others.
     """
-    found = aws.object(upload.bucket, upload.key)
+    found = aws.storage.object(upload.bucket, upload.key)
     if found is None:
         return False
     if found.sha256 != upload.sha256:

@@ -51,8 +51,8 @@ def in_service(aws: Aws, function: str, entries: list[Entry]) -> Service:
     Raises:
         NotDeployed: nothing does, or the journal knows nothing of it.
     """
-    alias = aws.alias(function, names.ALIAS)
-    state = aws.function(function, names.ALIAS) if alias else None
+    alias = aws.functions.alias(function, names.ALIAS)
+    state = aws.functions.state(function, names.ALIAS) if alias else None
     done = deployed(entries)
     if alias is None or state is None:
         raise NotDeployed(f"nothing is in service as {function}:{names.ALIAS}")
@@ -64,7 +64,7 @@ def in_service(aws: Aws, function: str, entries: list[Entry]) -> Service:
 def prove(aws: Aws, service: Service, bucket: str) -> list[Finding]:
     """Look at everything that decides what is answered: alias, code, layer, configuration, and an answer itself."""
     shipped, state = service.shipped, service.state
-    code = aws.function_zip(service.function, service.alias.version)
+    code = aws.functions.function_zip(service.function, service.alias.version)
     findings = [
         _alias(service),
         _same("code", hashlib.sha256(code).hexdigest(), shipped.code),
@@ -83,7 +83,7 @@ def require_intact(aws: Aws, function: str, target: Entry) -> None:
     Raises:
         Refused: it is gone, or is something else.
     """
-    shipped, state = target.shipped, aws.function(function, target.published)
+    shipped, state = target.shipped, aws.functions.state(function, target.published)
     title = f"{function}:{target.published} ({shipped.model}/{shipped.version})"
     if state is None:
         raise Refused(f"{title} is gone. Next: promote {shipped.model}/{shipped.version} again, then slipway deploy")
@@ -107,7 +107,7 @@ def _alias(service: Service) -> Finding:
 def _layers(aws: Aws, state: FunctionState, shipped: Shipped) -> list[Finding]:
     if len(state.layers) != 1:
         return [Finding("layer", False, f"{len(state.layers)} layers; wanted 1")]
-    return [_same("layer", hashlib.sha256(aws.layer_zip(state.layers[0])).hexdigest(), shipped.layer_sha256)]
+    return [_same("layer", hashlib.sha256(aws.functions.layer_zip(state.layers[0])).hexdigest(), shipped.layer_sha256)]
 
 
 def _configuration(service: Service) -> Finding:
@@ -147,7 +147,7 @@ def _unpacked(code: bytes, into: Path) -> Path:
 
 
 def _stored(aws: Aws, bucket: str, key: str, sha256: str, what: str) -> Finding:
-    found = aws.object(bucket, key)
+    found = aws.storage.object(bucket, key)
     return _same(what, found.sha256 if found else "missing", sha256)
 
 

@@ -1,0 +1,76 @@
+"""Every call to AWS, typed, with AWS's errors turned into ours. The only package that imports boto3.
+
+session -> clients and errors; storage -> S3; functions -> Lambda; metrics -> CloudWatch.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from .functions import AliasState, Functions, FunctionState, LayerState, Offer
+from .metrics import Metrics
+from .session import client, mapped
+from .storage import ObjectState, Storage
+
+__all__ = [
+    "AliasState", "Aws", "FunctionState", "Functions", "LayerState", "Metrics", "ObjectState", "Offer", "Storage",
+]  # fmt: skip
+
+
+class Aws:
+    """AWS as this project uses it, a service at a time. Endpoint, region and credentials come from boto3's own chain.
+
+    Each method maps botocore's errors: AwsMissing, AwsConflict, or AwsFailed with AWS's code and message.
+    """
+
+    def require_credentials(self) -> None:
+        """Are a region and credentials at hand? Looked at here, without asking AWS.
+
+        Raises:
+            AwsFailed: they are not.
+        """
+        import boto3
+        from botocore.exceptions import NoCredentialsError
+
+        with mapped("credentials"):
+            if boto3.Session().get_credentials() is None:
+                raise NoCredentialsError
+            _ = self._sts
+
+    def account(self) -> str:
+        """Which account do these credentials belong to? Asked once."""
+        return self._owner
+
+    @property
+    def region(self) -> str:
+        """Which region is configured?"""
+        return str(self._sts.meta.region_name)
+
+    def role_arn(self, role: str) -> str:
+        """What is the ARN of this role, given its name or its ARN?"""
+        return role if role.startswith("arn:") else f"arn:aws:iam::{self._owner}:role/{role}"
+
+    @cached_property
+    def storage(self) -> Storage:
+        """S3."""
+        return Storage(self.account)
+
+    @cached_property
+    def functions(self) -> Functions:
+        """Lambda."""
+        return Functions()
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """CloudWatch."""
+        return Metrics()
+
+    @cached_property
+    def _owner(self) -> str:
+        with mapped("sts:GetCallerIdentity"):
+            return str(self._sts.get_caller_identity()["Account"])
+
+    @cached_property
+    def _sts(self) -> Any:
+        return client("sts")

@@ -1,0 +1,28 @@
+"""CloudWatch: what was measured of those who answer."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+from .session import client, mapped
+
+
+class Metrics:
+    """CloudWatch as this project uses it."""
+
+    def answered(self, function: str, alias: str, version: str, since: datetime) -> tuple[int, int]:
+        """How many requests did a version behind an alias answer since then, and how many of them failed?"""
+        dimensions = [{"Name": "FunctionName", "Value": function}, {"Name": "Resource", "Value": f"{function}:{alias}"},
+                      {"Name": "ExecutedVersion", "Value": version}]
+        with mapped(f"cloudwatch:GetMetricStatistics {function}"):
+            found = [sum(point["Sum"] for point in self._cloudwatch.get_metric_statistics(
+                Namespace="AWS/Lambda", MetricName=metric, Dimensions=dimensions, Statistics=["Sum"], Period=60,
+                StartTime=since.replace(second=0, microsecond=0), EndTime=datetime.now(UTC) + timedelta(minutes=1),
+            )["Datapoints"]) for metric in ("Invocations", "Errors")]
+            return int(found[0]), int(found[1])
+
+    @cached_property
+    def _cloudwatch(self) -> Any:
+        return client("cloudwatch")

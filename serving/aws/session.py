@@ -1,0 +1,56 @@
+"""A client for each service, and AWS's errors turned into ours."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from ..errors import AwsConflict, AwsFailed, AwsMissing
+
+MISSING = {"404", "NoSuchKey", "NoSuchBucket", "NotFound", "ResourceNotFoundException"}
+CONFLICT = {"412", "PreconditionFailed", "PreconditionFailedException", "ResourceConflictException",
+            "ConditionalRequestConflict"}
+
+
+def client(service: str) -> Any:
+    """A boto3 client, made as this project wants it; endpoint, region and credentials are boto3's own chain."""
+    import boto3
+    from botocore.config import Config
+
+    # 60 s outlasts a synchronous invocation with our default timeout of 30. How often is retried is boto3's own
+    # setting (AWS_MAX_ATTEMPTS); `standard` also retries throttling, which the legacy default partly does not.
+    mode = {} if "AWS_RETRY_MODE" in os.environ else {"retries": {"mode": "standard"}}
+    config = Config(connect_timeout=5, read_timeout=60, **mode)
+    with mapped(service):
+        return boto3.client(service, config=config, endpoint_url=os.environ.get("AWS_ENDPOINT_URL") or None)
+
+
+@contextlib.contextmanager
+def mapped(what: str) -> Iterator[None]:
+    """Raise AwsMissing, AwsConflict or AwsFailed for what botocore raises inside; `what` says what was asked."""
+    from botocore.exceptions import (
+        BotoCoreError,
+        ClientError,
+        EndpointConnectionError,
+        NoCredentialsError,
+        NoRegionError,
+    )
+
+    try:
+        yield
+    except ClientError as error:
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        message = f"{what}: {code}: {error.response.get('Error', {}).get('Message', '')}"
+        kind = AwsMissing if code in MISSING else AwsConflict if code in CONFLICT else AwsFailed
+        raise kind(message, code=code) from None
+    except NoRegionError:
+        raise AwsFailed(f"{what}: no region is set. Next: export AWS_DEFAULT_REGION=us-east-1, or another") from None
+    except NoCredentialsError:
+        raise AwsFailed(f"{what}: no credentials. Next: `aws configure`, or `slipway local` for none at all") from None
+    except EndpointConnectionError as error:
+        local = "start `slipway local`, or unset AWS_ENDPOINT_URL" if "AWS_ENDPOINT_URL" in os.environ else "try again"
+        raise AwsFailed(f"{what}: {error}. Next: {local}") from None
+    except BotoCoreError as error:
+        raise AwsFailed(f"{what}: {error}") from None
