@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from registry.downloads import download
     from registry.errors import (
         LedgerBroken,
         ModelUnusable,
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
         VersionMissing,
     )
     from registry.mlflow_store import Connection, connect, register_candidate
-    from registry.releases import download, release
+    from registry.releases import release
     from registry.words import (
         Actor,
         Approval,
@@ -42,7 +43,8 @@ _HOME = {
         "RegistryUnreachable", "ReleaseMissing", "ReleaseTampered", "VersionMissing",
     ),
     "registry.mlflow_store": ("Connection", "connect", "register_candidate"),
-    "registry.releases": ("download", "release"),
+    "registry.downloads": ("download",),
+    "registry.releases": ("release",),
     "registry.words": (
         "Actor", "Approval", "Decision", "Evidence", "FileDigest", "ModelVersion", "Outcome", "Release", "Stage",
         "Verdict",

@@ -159,13 +159,13 @@ def promote(version: tuple[str, int], stage: str, reason: str | None) -> None:
 @as_json
 def history(model: str, moment: str | None, as_json: bool) -> None:
     """Show who did what to a model, when, and on what evidence."""
-    from registry import mlflow_store, telling
+    from registry import reading, telling
 
     when = _moment(moment) if moment else None
-    mlflow_store.connect_existing()
-    entries = mlflow_store.ledger(model)
+    registry = reading.reader()
+    entries = reading.entries(registry, model)
     if not entries:
-        mlflow_store.require_model(model)
+        reading.require_model(model, registry)
         click.echo(f"the ledger says nothing about {model}. Next: slipway adopt", err=True)
     lines, rows = telling.stood(entries, when) if when else telling.all_of(entries)
     if as_json:

@@ -22,14 +22,13 @@ def ledger() -> None:
 @click.option("--key", type=_existing, help="The public key of whoever signed it, in PEM.")
 def verify(head: Path | None, key: Path | None) -> None:
     """Follow the chain from the first entry to the last, and name the first that is wrong."""
-    from registry import mlflow_store, signing
+    from registry import reading, signing
     from registry.errors import LedgerBroken
     from registry.ledger import first_bad
 
     if (head is None) != (key is None):
         raise click.UsageError("--head and --key go together")
-    mlflow_store.connect_existing()
-    entries, end = mlflow_store.whole_ledger()
+    entries, end = reading.whole_ledger()
     bad = first_bad(entries, end)
     if bad:
         raise LedgerBroken(f"the ledger does not hold: {bad}. Next: compare it with an export, or a signed head")
@@ -41,11 +40,10 @@ def verify(head: Path | None, key: Path | None) -> None:
 @ledger.command(epilog="Example: slipway ledger export > ledger.jsonl")
 def export() -> None:
     """Print every entry as one JSON line."""
-    from registry import mlflow_store
+    from registry import reading
     from registry.wire import EntryShape
 
-    mlflow_store.connect_existing()
-    for entry in mlflow_store.whole_ledger()[0]:
+    for entry in reading.whole_ledger()[0]:
         click.echo(EntryShape.of(entry).dump())
 
 
@@ -69,11 +67,10 @@ def import_(file: TextIO) -> None:
 @click.option("--key", type=_existing, required=True, help="An EC private key in PEM.")
 def sign(key: Path) -> None:
     """Sign how far the ledger has come; keep the line where nobody who owns the database can reach it."""
-    from registry import mlflow_store, signing
+    from registry import reading, signing
     from registry.ledger import stamp
 
-    mlflow_store.connect_existing()
-    seq, end = mlflow_store.whole_ledger()[1]
+    seq, end = reading.whole_ledger()[1]
     sys.stdout.write(signing.sign(signing.Head(seq, end, stamp(datetime.now(UTC))), key).dump() + "\n")
 
 

@@ -10,8 +10,6 @@ from registry.ledger import Entry, first_bad
 from registry.one_session import OneSession
 from registry.wire import EntryShape, LedgerPage
 
-PAGE = 1000
-
 
 class Ledgered:
     """Whatever has sessions on a database with our tables."""
@@ -22,7 +20,7 @@ class Ledgered:
         """The next ledger entries after number `after`: of one version, one model, or all."""
         with self._sessions() as session:
             seq, end = tables.head(session)
-            entries = tables.page(session, model, version, after, PAGE)
+            entries = tables.page(session, model, version, after, tables.PAGE)
             return LedgerPage(entries=tuple(map(EntryShape.of, entries)), head_seq=seq, head_hash=end)
 
     def said_of(self, name: str, version: int) -> list[Entry]:

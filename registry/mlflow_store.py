@@ -21,7 +21,6 @@ import mlflow
 import numpy as np
 from mlflow.artifacts import download_artifacts
 from mlflow.entities.model_registry import ModelVersion as MlflowVersion
-from mlflow.entities.model_registry import RegisteredModel
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.tracking import MlflowClient
@@ -31,7 +30,7 @@ from mlflow.utils.rest_utils import http_request
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from registry import missing, shapes
+from registry import shapes
 from registry.errors import (
     ModelUnusable,
     PromotionRefused,
@@ -42,15 +41,16 @@ from registry.errors import (
 )
 from registry.identity import claimed_name
 from registry.ledger import Entry
+from registry.read_server import Answer, Ask
+from registry.reading import in_stage, ledger, model_version, require_model, whole_ledger
 from registry.shown import APPROVAL_TAG, EVIDENCE_TAG, GLASS_TAG
-from registry.store import SCHEME, GovernedStore
-from registry.whereabouts import reason, require_file
-from registry.wire import EvidenceShape, GlassShape, LedgerPage, WordShape
+from registry.store import GovernedStore
+from registry.whereabouts import HTTP, SCHEME, registry_uri, require_file, unreachable
+from registry.wire import EvidenceShape, GlassShape, WordShape
 from registry.words import ModelVersion, Stage
 
-_DATABASES = ("sqlite:", "postgresql", "mysql", "mssql")
 BATCH = 512
-LEDGER_ROUTE = "/api/2.0/slipway/ledger"
+__all__ = ["in_stage", "ledger", "model_version", "require_model", "whole_ledger"]  # read without MLflow, from here too
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +75,7 @@ def connect() -> Connection:
         RegistryUnreachable: when it is a server that does not answer.
     """
     tracking = mlflow.get_tracking_uri()
-    uri = os.environ.get("MLFLOW_REGISTRY_URI") or tracking
-    if uri.startswith(_DATABASES):
-        uri = SCHEME + uri
-    if not uri.startswith((SCHEME, "http://", "https://")):
-        raise RegistryMisconfigured(
-            f"{uri} cannot hold the registry. Next: set MLFLOW_TRACKING_URI=sqlite:///mlflow.db, or a server's address"
-        )
+    uri = registry_uri(tracking)
     mlflow.set_tracking_uri(tracking)
     _set_registry_uri(uri)
     # The sagemaker SDK brings sagemaker-mlflow along, whose header plugin trips over every URI that is no ARN and warns
@@ -108,14 +102,12 @@ def connect_existing() -> Connection:
 
 def _require_answer(uri: str) -> None:
     """Ask a server once, without MLflow's retries: any answer at all will do."""
-    if not uri.startswith(("http://", "https://")):
+    if not uri.startswith(HTTP):
         return
     try:
         http_request(get_default_host_creds(uri), "/health", "GET", max_retries=0, timeout=10, raise_on_status=False)
     except MlflowException as error:
-        variable = "MLFLOW_REGISTRY_URI" if uri == os.environ.get("MLFLOW_REGISTRY_URI") else "MLFLOW_TRACKING_URI"
-        step = f"start the server, or unset {variable}"
-        raise RegistryUnreachable(f"cannot reach {uri}: {reason(str(error.message))}. Next: {step}") from error
+        raise RegistryUnreachable(unreachable(uri, str(error.message))) from error
 
 
 def _quiet(record: logging.LogRecord) -> bool:
@@ -140,50 +132,6 @@ def register_candidate(name: str, *, run_id: str, source: str) -> ModelVersion:
         if made.run_id != run_id:
             raise RegistryMisconfigured(f"{source} was logged by run {made.run_id}, not by {run_id}")
         return _word(made)
-
-
-def model_version(model: str, number: int) -> ModelVersion:
-    """One version by number.
-
-    Raises:
-        VersionMissing: naming what is there instead.
-    """
-    try:
-        with _mapped():
-            return _word(MlflowClient().get_model_version(model, str(number)))
-    except VersionMissing as error:
-        require_model(model)
-        raise VersionMissing(missing.version(model, number, _numbers(model))) from error
-
-
-def require_model(model: str) -> RegisteredModel:
-    """The model of this name.
-
-    Raises:
-        VersionMissing: naming the models that there are.
-    """
-    try:
-        with _mapped():
-            return MlflowClient().get_registered_model(model)
-    except VersionMissing as error:
-        raise VersionMissing(missing.model(model, models())) from error
-
-
-def _numbers(model: str) -> list[int]:
-    quote = '"' if "'" in model else "'"
-    with _mapped():
-        found = MlflowClient().search_model_versions(f"name = {quote}{model}{quote}")
-    return sorted(int(version.version) for version in found)
-
-
-def in_stage(model: str, stage: Stage) -> ModelVersion | None:
-    """The version that stands in a stage with an alias, if any does.
-
-    Raises:
-        VersionMissing: when there is no such model.
-    """
-    number = require_model(model).aliases.get(str(stage.alias))
-    return None if number is None else model_version(model, int(number))
 
 
 def fetch_model(version: ModelVersion, into: Path) -> Path:
@@ -265,7 +213,7 @@ def send_word(version: ModelVersion, key: str, word: WordShape) -> None:
 def own_name() -> str:
     """The name that the registry knows us by: a login's, or the one we claim."""
     uri = mlflow.get_registry_uri()
-    login = get_default_host_creds(uri).username if uri.startswith(("http://", "https://")) else None
+    login = get_default_host_creds(uri).username if uri.startswith(HTTP) else None
     return login or claimed_name()
 
 
@@ -296,31 +244,6 @@ def move(version: ModelVersion, stage: Stage) -> ModelVersion:
         return _word(store.transition_model_version_stage(version.name, str(version.number), stage.value, archive))
 
 
-def models() -> list[str]:
-    """The names of all registered models."""
-    with _mapped():
-        return [model.name for model in mlflow.search_registered_models()]
-
-
-def ledger(model: str | None = None, version: int | None = None, after: int = 0) -> list[Entry]:
-    """All ledger entries of one version, one model, or everything, after a number; oldest first."""
-    return _read(model, version, after)[0]
-
-
-def whole_ledger() -> tuple[list[Entry], tuple[int, str]]:
-    """Every entry, and what the head says: the number and hash of the last."""
-    return _read(None, None)
-
-
-def _read(model: str | None, version: int | None, after: int = 0) -> tuple[list[Entry], tuple[int, str]]:
-    found: list[Entry] = []
-    while True:
-        page = _page(model, version, found[-1].seq if found else after)
-        found += [shape.entry() for shape in page.entries]
-        if not page.entries or found[-1].seq >= page.head_seq:
-            return found, (page.head_seq, page.head_hash)
-
-
 def adopt(dry_run: bool) -> list[str]:
     """Take versions that were here before slipway into the ledger; says what was, or would be, done."""
     with _mapped():
@@ -344,26 +267,15 @@ def _governed() -> GovernedStore:
     return store
 
 
-def _page(model: str | None, version: int | None, after: int) -> LedgerPage:
-    uri = mlflow.get_registry_uri()
-    with _mapped():
-        if uri.startswith(("http://", "https://")):
-            return _remote_page(uri, model, version, after)
-        return _governed().ledger_page(model, version, after)
+def ask_signed(uri: str) -> Ask:
+    """Ask a server by GET through MLflow, whose plugins sign what nobody else can."""
 
+    def ask(path: str, params: Mapping[str, str]) -> Answer:
+        with _mapped():
+            answer = http_request(get_default_host_creds(uri), path, "GET", params=dict(params), raise_on_status=False)
+        return Answer(answer.status_code, answer.text)
 
-def _remote_page(uri: str, model: str | None, version: int | None, after: int) -> LedgerPage:
-    asked = {"model": model, "version": version, "after": after}
-    params = {key: value for key, value in asked.items() if value is not None}
-    answer = http_request(get_default_host_creds(uri), LEDGER_ROUTE, "GET", params=params)
-    if answer.status_code == 404:
-        raise RegistryMisconfigured(f"{uri} shows no ledger. Next: start the server with --app-name slipway")
-    if answer.status_code != 200:
-        raise RegistryUnreachable(f"{uri} answered {answer.status_code}: {answer.text[:200]}")
-    try:
-        return LedgerPage.model_validate_json(answer.text)
-    except ValidationError as error:
-        raise RegistryMisconfigured(f"{uri} answered with something that is no ledger page") from error
+    return ask
 
 
 def _word(found: MlflowVersion) -> ModelVersion:

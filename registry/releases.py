@@ -1,12 +1,9 @@
-"""What serving may deploy: the version in a stage, the bytes and people behind it, and its files, proven."""
+"""What serving may deploy: the version in a stage, and the bytes and people behind it. Read without MLflow."""
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-
-from registry import digest, mlflow_store, policy
-from registry.errors import ReleaseMissing, ReleaseTampered
+from registry import policy, reading
+from registry.errors import ReleaseMissing
 from registry.gates import Champion
 from registry.ledger import Kind
 from registry.promotion import judged
@@ -21,12 +18,12 @@ def release(model: str, stage: Stage = Stage.PRODUCTION) -> Release:
     Raises:
         ReleaseMissing: when nothing stands there, or the ledger does not say who put it there.
     """
-    mlflow_store.connect_existing()
-    version = mlflow_store.in_stage(model, stage)
+    registry = reading.reader()
+    version = reading.in_stage(model, stage, registry)
     if version is None:
         promote = f"slipway promote {model}/VERSION --to {stage.value}"
         raise ReleaseMissing(f"{model} has nothing in {stage.value}. Next: {promote}")
-    entries = mlflow_store.ledger(model, version.number)
+    entries = reading.entries(registry, model, version.number)
     moves = [entry for entry in entries if entry.kind is Kind.MOVED]
     body = read(MovedBody, moves[-1].body) if moves else None
     evidence = standing(entries).evidence
@@ -49,25 +46,3 @@ def release(model: str, stage: Stage = Stage.PRODUCTION) -> Release:
         evidence=judged(held, policy.load().rules(model, stage), then),
         approvals=tuple(approval_of(by_number[seq]) for seq in body.approvals),
     )
-
-
-def download(release: Release, into: Path) -> Path:
-    """Fetch a release's files, and hand them over only if every one is what was approved.
-
-    Raises:
-        ReleaseTampered: naming changed, missing and extra files together; nothing is left in `into`.
-    """
-    mlflow_store.connect_existing()
-    version = mlflow_store.model_version(release.model, release.version)
-    folder = mlflow_store.fetch_model(version, into)
-    try:
-        difference = digest.compare(release.files, digest.hash_folder(folder))
-        if difference:
-            subject = f"{release.model}/{release.version}"
-            place = mlflow_store.location(version)
-            raise ReleaseTampered(subject, difference.changed, difference.missing, difference.extra, place)
-    except ReleaseTampered:
-        shutil.rmtree(folder)
-        raise
-    (folder / digest.WRITTEN_AT_DOWNLOAD).unlink(missing_ok=True)
-    return folder

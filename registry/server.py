@@ -31,7 +31,8 @@ from mlflow.server.handlers import (
 
 from registry.freeze import written_to
 from registry.pages import RunShown, Server, pages
-from registry.store import SCHEME, GovernedStore
+from registry.store import GovernedStore
+from registry.whereabouts import SCHEME
 
 
 def create_app(app: Flask = mlflow_app) -> object:

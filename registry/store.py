@@ -34,10 +34,9 @@ from registry.ledgered import Ledgered
 from registry.one_session import OneSession
 from registry.promotion import Case, decide, judged
 from registry.views import Refusal, Shown
+from registry.whereabouts import SCHEME
 from registry.wire import GlassShape, WordShape, read
 from registry.words import Actor, ModelVersion, Stage
-
-SCHEME = "slipway:"
 
 
 def open_store(store_uri: str, **_: object) -> GovernedStore:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
-from sqlalchemy.orm import Session
 
 from registry.freeze import ancestors
 from registry.ledger import GENESIS, Draft, Entry, Kind, chained, moment_of, stamp
 from registry.words import Actor
 
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+PAGE = 1000  # entries that are handed over at once
 _METADATA = sa.MetaData()
 
 LEDGER = sa.Table(
@@ -72,7 +76,7 @@ def lock(session: Session) -> None:
     session.execute(sa.update(HEAD).values(seq=HEAD.c.seq))
 
 
-def head(session: Session) -> tuple[int, str]:
+def head(session: Session | sa.Connection) -> tuple[int, str]:
     """The newest entry's number and hash, without waiting for anybody."""
     row = session.execute(sa.select(HEAD.c.seq, HEAD.c.hash)).one()
     return int(row.seq), str(row.hash)
@@ -105,7 +109,9 @@ def of_version(session: Session, model: str, version: int) -> Iterator[Entry]:
     return map(_entry, session.execute(wanted))
 
 
-def page(session: Session, model: str | None, version: int | None, after: int, limit: int) -> list[Entry]:
+def page(
+    session: Session | sa.Connection, model: str | None, version: int | None, after: int, limit: int
+) -> list[Entry]:
     """The next entries of one version, one model, or of all."""
     wanted = sa.select(LEDGER).where(LEDGER.c.seq > after).order_by(LEDGER.c.seq).limit(limit)
     if model is not None:

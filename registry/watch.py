@@ -18,7 +18,7 @@ from pathlib import Path
 
 import requests
 
-from registry import mlflow_store
+from registry import reading
 from registry.errors import RegistryMisconfigured, RegistryUnreachable
 from registry.events import Event, event_of, headers, pause, released
 from registry.ledger import Entry
@@ -114,7 +114,7 @@ def follow(
     failures = 0
     while True:
         try:
-            new = mlflow_store.ledger(after=cursor.read())
+            new = reading.ledger(after=cursor.read())
             yield from deliver_new(new, deliver, cursor)
             failures = 0
         except RegistryUnreachable as error:
@@ -130,12 +130,16 @@ def follow(
 def strangers() -> list[str]:
     """Which versions stand in Production without the ledger having put them there?"""
     last: dict[str, int] = {}
-    for entry in mlflow_store.ledger():
+    for entry in reading.ledger():
         if released(entry):
             last[entry.model] = entry.version
-    found = {model: mlflow_store.in_stage(model, Stage.PRODUCTION) for model in mlflow_store.models()}
+    champion = str(Stage.PRODUCTION.alias)
     return [
-        f"{version} is @champion, but the ledger says {f'{model}/{last[model]}' if model in last else 'nothing'}"
-        for model, version in found.items()
-        if version and last.get(model) != version.number
+        f"{model.name}/{stands} is @champion, but the ledger says {_said(model.name, last.get(model.name))}"
+        for model in reading.reader().models()
+        if (stands := model.aliases.get(champion)) and last.get(model.name) != stands
     ]
+
+
+def _said(model: str, number: int | None) -> str:
+    return "nothing" if number is None else f"{model}/{number}"

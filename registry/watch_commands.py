@@ -21,11 +21,10 @@ def watch(command: str | None, url: str | None, state: Path, every: float, once:
 
     After an outage it goes on where it stopped. Versions that stand in Production without the ledger are named.
     """
-    from registry import mlflow_store, watch
+    from registry import watch
 
     if (command is None) == (url is None):
         raise click.UsageError("say either --run or --webhook")
-    mlflow_store.connect_existing()
     for stranger in watch.strangers():
         click.echo(f"warning: {stranger}", err=True)
     secret = os.environ.get("SLIPWAY_WEBHOOK_SECRET")

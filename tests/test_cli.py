@@ -45,6 +45,7 @@ def test_status_imports_no_framework(tmp_path: Path) -> None:
                    MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path}/mlflow.db")
     assert done.returncode == 3, done.stderr
     assert "tensorflow" not in done.stdout.splitlines()[-1]
+    assert "mlflow" not in done.stdout.splitlines()[-1]
 
 
 def test_an_error_of_ours_is_one_line_and_an_exit_code() -> None:
