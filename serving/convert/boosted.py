@@ -2,118 +2,106 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from importlib.metadata import version
+import warnings
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import Unconvertible
-from . import graph
+from . import graph, lightgbm_trees, trees, xgboost_trees
 from .sklearn_ import is_table
-from .words import Arrays, Column, Converted, Wanted
+from .words import OPSET, Arrays, Column, Converted, Wanted
 
-OPSET = 15  # what onnxmltools writes for trees
+EXTRA = "pip install 'slipway[boosted]'"
 
 
 def candidates(folder: Path, wanted: Wanted) -> Iterator[Converted]:
     """Which ONNX model answers as these boosted trees do?
 
     Raises:
-        Unconvertible: the extra is not installed, the file is a pickle, or there is no signature.
+        Unconvertible: the library is not installed, the file is a pickle, there is no signature, or the trees hold
+            something that is named.
     """
     kind = "xgboost" if "xgboost" in wanted.flavors else "lightgbm"
-    try:
-        import onnxmltools
-    except ModuleNotFoundError:
-        raise Unconvertible(_not_installed(kind)) from None
-    path = folder / wanted.flavors[kind].get("data", "model")
-    if path.suffix in (".pkl", ".pickle", ""):
-        raise Unconvertible(f"{path.name} is a pickle, which runs code when it is read; Next: log the {kind} Booster "
-                            "itself, in its own format")
     if not wanted.inputs:
         raise Unconvertible("the model was logged without a signature, so nothing says what a request holds; "
                             "Next: log it with signature=infer_signature(...)")
-    booster, width = _loaded(kind, path), _width(wanted.inputs)
-    from onnxmltools.convert.common.data_types import FloatTensorType
-
-    convert = onnxmltools.convert_xgboost if kind == "xgboost" else onnxmltools.convert_lightgbm
-    extra = {"zipmap": False} if kind == "lightgbm" else {}
-    try:
-        made = convert(booster, initial_types=[("slipway_table", FloatTensorType([None, width]))],
-                       target_opset=OPSET, **extra)
-    except Exception as error:  # noqa: BLE001 - the converters raise whatever they trip over
-        raise Unconvertible(f"onnxmltools does not convert this {kind} model: {graph.first_line(error)}") from None
-    yield _finished(made, booster, kind, wanted)
-
-
-def _not_installed(kind: str) -> str:
-    return (f"this is a {kind} model, and the extra that converts it is not installed; "
-            f"Next: pip install {kind} onnxmltools")
+    model = _loaded(kind, folder, wanted.flavors[kind])
+    width = _width(wanted.inputs)
+    if kind == "xgboost":
+        forest = xgboost_trees.forest_of(model, [c.name for c in wanted.inputs] if is_table(wanted.inputs) else None)
+    else:
+        forest = lightgbm_trees.forest_of(model)
+    # XGBoost reads every number as a single; LightGBM compares in doubles what came in doubles.
+    double = kind == "lightgbm" and any(c.dtype != "float32" for c in wanted.inputs)
+    name = wanted.output or ("probabilities" if hasattr(model, "predict_proba") else "prediction")
+    made = trees.model_of(forest, width, name, double=double)
+    source = {"format": kind, "opset": str(OPSET), kind: _version(kind), "onnxruntime": version("onnxruntime")}
+    yield Converted(_finished(made, wanted.inputs, name), _native(model, kind, wanted.inputs, name), source,
+                    wanted.inputs, (name,), labels(model))
 
 
-def _loaded(kind: str, path: Path) -> Any:
+def labels(model: Any) -> tuple[str, ...]:
+    """What are the classes called, where the model answers with their probabilities?"""
+    return tuple(str(c) for c in model.classes_) if hasattr(model, "predict_proba") else ()
+
+
+def _loaded(kind: str, folder: Path, options: dict[str, Any]) -> Any:
+    path = folder / options.get("data", "model")
+    if path.suffix in (".pkl", ".pickle", ".cloudpickle", ""):
+        raise Unconvertible(f"{path.name} is a pickle, which runs code when it is read; Next: log it again with "
+                            f"MLflow's default format for {kind}")
     try:
         if kind == "xgboost":
-            import xgboost
-
-            booster = xgboost.Booster()
-            booster.load_model(path)
-            return booster
-        import lightgbm
+            return xgboost_trees.load(path, options.get("model_class", ""))
+        return lightgbm_trees.load(path)
     except ModuleNotFoundError:
-        raise Unconvertible(_not_installed(kind)) from None
-    return lightgbm.Booster(model_file=str(path))
+        raise Unconvertible(f"this is a {kind} model, and the extra that converts it is not installed; "
+                            f"Next: {EXTRA}") from None
+
+
+def _version(kind: str) -> str:
+    try:
+        return version(kind)
+    except PackageNotFoundError:
+        return version("xgboost-cpu")  # the same library without its 200 MB for GPUs
 
 
 def _width(inputs: tuple[Column, ...]) -> int:
     wrong = [c.name for c in inputs if not c.dtype.startswith(("float", "int"))]
     if wrong:
         raise Unconvertible(f"inputs {wrong} are no numbers; Next: encode them before the trees")
-    return len(inputs) if is_table(inputs) else int(inputs[0].shape[1] or 0)
+    if is_table(inputs):
+        return len(inputs)
+    if len(inputs) > 1 or len(inputs[0].shape) != 2 or not inputs[0].shape[1]:
+        raise Unconvertible("boosted trees read one table of known width; Next: log the model with a signature of "
+                            "columns, or of one array of rows")
+    return inputs[0].shape[1]
 
 
-def _finished(made: Any, booster: Any, kind: str, wanted: Wanted) -> Converted:
+def _finished(made: Any, inputs: tuple[Column, ...], output: str) -> Any:
     from onnx import helper
 
-    outputs = made.graph.output
-    chosen = outputs[1].name if len(outputs) > 1 else outputs[0].name
-    for value in [v for v in outputs if v.name != chosen]:
-        outputs.remove(value)
-    name = wanted.output or ("probabilities" if len(outputs) > 1 else "prediction")
-    ready = graph.canonical(made, {"slipway_table": "slipway_table"}, [name])
-    if is_table(wanted.inputs):
-        graph.join_columns(ready, "slipway_table", [c.name for c in wanted.inputs])
-    else:
-        graph.canonical(ready, {"slipway_table": wanted.inputs[0].name}, [name])
-    for column in wanted.inputs:
+    given = {trees.TABLE: trees.TABLE if is_table(inputs) else inputs[0].name}
+    ready = graph.canonical(made, given, [output])
+    if is_table(inputs):
+        graph.join_columns(ready, trees.TABLE, [c.name for c in inputs])
+    for column in inputs:
         graph.take_as(ready, column.name, helper.np_dtype_to_tensor_dtype(np.dtype(column.dtype)))
-    source = {"format": kind, "opset": str(OPSET), kind: version(kind), "onnxmltools": version("onnxmltools"),
-              "onnxruntime": version("onnxruntime")}
-    answer = _native(booster, kind, wanted.inputs, name)
-    return Converted(graph.optimised(ready), answer, source, wanted.inputs, (name,))
+    return graph.optimised(ready)
 
 
-def _native(booster: Any, kind: str, inputs: tuple[Column, ...], name: str) -> Any:
+def _native(model: Any, kind: str, inputs: tuple[Column, ...], name: str) -> Callable[[Arrays], Arrays]:
+    ask = xgboost_trees.native(model) if kind == "xgboost" else lightgbm_trees.native(model)
+
     def native(arrays: Arrays) -> Arrays:
         table = np.stack([arrays[c.name] for c in inputs], axis=1) if is_table(inputs) else arrays[inputs[0].name]
-        if kind == "xgboost":
-            import xgboost
-
-            said = booster.predict(xgboost.DMatrix(table, feature_names=booster.feature_names))
-        else:
-            said = booster.predict(table)
-        return {name: _as_probabilities(np.asarray(said, np.float32), booster, kind)}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # both remark on a table without column names
+            return {name: np.asarray(ask(table), np.float32)}
 
     return native
 
-
-def _as_probabilities(said: Any, booster: Any, kind: str) -> Any:
-    """Two columns for a binary classifier, as its converter writes them; else (rows, outputs)."""
-    objective = (json.loads(booster.save_config())["learner"]["objective"]["name"] if kind == "xgboost"
-                 else str(booster.params.get("objective", "")))
-    if objective.startswith("binary") and said.ndim == 1:
-        return np.stack([1 - said, said], axis=1)
-    return said.reshape(len(said), -1)

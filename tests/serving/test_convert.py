@@ -290,16 +290,14 @@ def test_an_onnx_model_is_taken_with_its_weights_inside(save: Save, tmp_path: Pa
     assert sorted(p.name for p in bundle.folder.iterdir()) == ["golden.npz", "manifest.json", "model.onnx"]
 
 
-@pytest.mark.parametrize(("flavor", "said"), [("pytorch", "torch"), ("xgboost", "onnxmltools"),
-                                              ("lightgbm", "onnxmltools")])
-def test_an_extra_that_is_not_installed_is_named(flavor: str, said: str, network_files: Path, tmp_path: Path) -> None:
+def test_an_extra_that_is_not_installed_is_named(network_files: Path, tmp_path: Path) -> None:
     import importlib.util
     import json
     import shutil
 
-    if importlib.util.find_spec(said):
-        pytest.skip(f"{said} is installed")
+    if importlib.util.find_spec("torch"):
+        pytest.skip("torch is installed")
     files = Path(shutil.copytree(network_files, tmp_path / "files"))
-    (files / "MLmodel").write_text(json.dumps({"flavors": {flavor: {}, "python_function": {}}}))
-    with pytest.raises(Unconvertible, match=f"extra that converts it is not installed; Next: pip install .*{said}"):
+    (files / "MLmodel").write_text(json.dumps({"flavors": {"pytorch": {}, "python_function": {}}}))
+    with pytest.raises(Unconvertible, match=r"extra that converts it is not installed; Next: pip install .*torch"):
         bundles.build(release_of(files), files, tmp_path / "bundle")
