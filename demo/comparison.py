@@ -25,10 +25,11 @@ class Comparison:
 def compare(model: str) -> Comparison:
     """Do Lambda's answers equal Keras's on the held-out images of the version in Production?"""
     from serving import Aws, Settings, invoke
+    from serving.targets import open_target
 
     images, truth, native = _native_answers(model)
-    aws, settings = Aws(), Settings()
-    answers = [json.loads(invoke(aws, settings, model, json.dumps({"instances": [image.tolist()]}).encode()))
+    target = open_target("lambda", Aws(), Settings())
+    answers = [json.loads(invoke(model, json.dumps({"instances": [image.tolist()]}).encode(), target))
                for image in track(images, description="   asking Lambda", transient=True)]
     served = np.array([answer["predictions"][0] for answer in answers])
     names = {f"{a['model']['name']}/{a['model']['version']} {a['model']['digest'][:12]}" for a in answers}

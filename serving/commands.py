@@ -10,9 +10,13 @@ from typing import IO, Any
 
 import click
 
-TARGETS = click.Choice(["lambda"])
+from .names import TARGETS
+
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for a machine.")
-TARGET = click.option("--target", type=TARGETS, default="lambda", show_default=True, help="Where it shall serve.")
+TARGET = click.option("--target", type=click.Choice(TARGETS), default="lambda", show_default=True,
+                      help="Where it shall serve.")
+DEPLOYED = click.option("--target", type=click.Choice(TARGETS),
+                        help="Where it serves; needed only where it serves in more than one place.")
 CONFIG = click.option("--config", type=click.Path(dir_okay=False, path_type=Path),
                       help="A slipway.yaml; without it ./slipway.yaml when there is one.")
 
@@ -31,10 +35,11 @@ def plan(model: str, target: str, config: Path | None, as_json: bool) -> None:
     from . import config as configuration
     from .aws import Aws
     from .deploy import prepare
+    from .targets import open_target
 
-    del target  # one so far
+    place = open_target(target, Aws(), configuration.load(config))
     with tempfile.TemporaryDirectory(prefix="slipway-") as scratch:
-        prepared = prepare(model, Path(scratch), Aws(), configuration.load(config), say=_say)
+        prepared = prepare(model, Path(scratch), place, say=_say)
     if as_json:
         click.echo(json.dumps({"plan": prepared.plan.title, "steps": [str(s) for s in prepared.plan.steps]}))
         return
@@ -60,21 +65,21 @@ def deploy(model: str, target: str, probe: IO[bytes] | None, config: Path | None
     from .aws import Aws
     from .deploy import deploy as run
     from .deploy import prepare
+    from .targets import open_target
 
-    del target  # one so far
-    aws, settings = Aws(), configuration.load(config)
+    aws = Aws()
+    place = open_target(target, aws, configuration.load(config))
     aws.require_credentials()  # before minutes are spent on what they would end
     probes = _probes(probe) if probe else []
     with tempfile.TemporaryDirectory(prefix="slipway-") as scratch:
-        prepared = prepare(model, Path(scratch), aws, settings, say=_say)
-        made = run(prepared, aws, settings, probes=probes,
+        prepared = prepare(model, Path(scratch), place, say=_say)
+        made = run(prepared, aws, place, probes=probes,
                    report=lambda step, seconds: _say(f"{step}  {seconds:.1f} s"))
     if as_json:
         click.echo(json.dumps(asdict(made)))
         return
     done = f"{made.steps} steps" if made.steps else "nothing to do"
-    click.echo(f"{made.model}/{made.version} is in service as {made.function}:{made.alias}, "
-               f"Lambda version {made.published} ({done})")
+    click.echo(f"{made.model}/{made.version} is in service as {made.place}, version {made.published} ({done})")
     click.echo(f"digest {made.digest}")
 
 
@@ -94,44 +99,51 @@ def _probes(lines: IO[bytes]) -> list[Any]:
 @click.argument("model")
 @click.option("--to", "version", type=int, help="A version that was in service before; the previous one without it.")
 @click.option("--dry-run", is_flag=True, help="Show the plan and change nothing.")
+@DEPLOYED
 @CONFIG
 @JSON
-def rollback(model: str, version: int | None, dry_run: bool, config: Path | None, as_json: bool) -> None:
+def rollback(
+    model: str, version: int | None, dry_run: bool, target: str | None, config: Path | None, as_json: bool
+) -> None:
     """Bring the previous release of MODEL back, from what AWS and S3 hold: the registry may be gone."""
     from . import config as configuration
     from .aws import Aws
-    from .deploy import plan_rollback
-    from .targets.lambda_ import execution
+    from .deploy import rollback as run
+    from .targets import target_of
 
     aws = Aws()
-    planned, golden, target = plan_rollback(model, aws, configuration.load(config), version=version)
-    _say(planned.title)
+    place = target_of(model, target, aws, configuration.load(config))
+    back = place.plan_back(model, version)
+    _say(back.plan.title)
     if dry_run:
-        click.echo("\n".join(planned.lines()))
+        click.echo("\n".join(back.plan.lines()))
         return
-    execution.execute(planned, aws, golden, lambda step, seconds: _say(f"{step}  {seconds:.1f} s"))
-    shipped = target.shipped
+    entry = run(back, aws, place, report=lambda step, seconds: _say(f"{step}  {seconds:.1f} s"))
+    shipped = entry.shipped
     if as_json:
         click.echo(json.dumps({"model": model, "version": shipped.version, "digest": shipped.digest,
-                               "published": target.published}))
+                               "target": place.name, "published": entry.published}))
         return
-    click.echo(f"{model}/{shipped.version} is in service again, Lambda version {target.published}")
+    click.echo(f"{model}/{shipped.version} is in service again as {place.place(model)}, version {entry.published}")
     click.echo(f"digest {shipped.digest}")
     _say(f"Next: promote another version of {model}, or the next deploy brings back what stands in Production")
 
 
 @click.command(epilog="Example: slipway verify images")
 @click.argument("model")
+@DEPLOYED
 @CONFIG
 @JSON
-def verify(model: str, config: Path | None, as_json: bool) -> None:
+def verify(model: str, target: str | None, config: Path | None, as_json: bool) -> None:
     """Prove from the outside that what serves MODEL is what was shipped; exit 1 when it is not."""
     from . import config as configuration
     from .aws import Aws
     from .deploy import verify as run
     from .errors import Refused
+    from .targets import target_of
 
-    findings = run(model, Aws(), configuration.load(config))
+    place = target_of(model, target, Aws(), configuration.load(config))
+    findings = run(model, place)
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in findings]))
     else:
@@ -140,7 +152,7 @@ def verify(model: str, config: Path | None, as_json: bool) -> None:
             click.echo(f"  {mark}  {finding.what:<20} {finding.found}")
     if wrong := [finding.what for finding in findings if not finding.right]:
         raise Refused(f"what serves {model} is not what was approved: {', '.join(wrong)}. "
-                      f"Next: slipway deploy {model}, and look who changed it")
+                      f"Next: slipway deploy {model} --target {place.name}, and look who changed it")
 
 
 @click.command(epilog="Example: slipway status images")
@@ -152,9 +164,12 @@ def status(model: str | None, config: Path | None, as_json: bool) -> None:
     from . import config as configuration
     from .aws import Aws
     from .status import models, status_of
+    from .targets import open_target
 
     aws, settings = Aws(), configuration.load(config)
-    found = [status_of(name, aws, settings) for name in ([model] if model else models(aws, settings))]
+    deployed = models(aws, settings)
+    wanted = {model: deployed.get(model, ())} if model else deployed
+    found = [status_of(name, where, lambda t: open_target(t, aws, settings)) for name, where in wanted.items()]
     if as_json:
         click.echo(json.dumps([asdict(one) for one in found]))
         return
@@ -171,22 +186,22 @@ Example:
 @click.argument("model")
 @click.option("--file", "body", type=click.File("rb"), required=True,
               help='JSON such as {"instances": [...]}; - reads standard input.')
-@TARGET
+@DEPLOYED
 @CONFIG
-def invoke(model: str, body: IO[bytes], target: str, config: Path | None) -> None:
+def invoke(model: str, body: IO[bytes], target: str | None, config: Path | None) -> None:
     """Ask the version of MODEL in service for an answer, through boto3."""
     from . import config as configuration
     from .aws import Aws
     from .deploy import invoke as ask
     from .errors import Refused
+    from .targets import target_of
 
-    del target  # one so far
     request = body.read()
     try:
         json.loads(request)
     except ValueError as error:
         raise click.UsageError(f"{getattr(body, 'name', 'standard input')}: not JSON: {error}") from None
-    answer = json.loads(ask(Aws(), configuration.load(config), model, request))
+    answer = json.loads(ask(model, request, target_of(model, target, Aws(), configuration.load(config))))
     if "error" in answer:
         raise Refused(f"{model} refused the request ({answer.get('status')}): {answer['error']}")
     click.echo(json.dumps(answer))

@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -34,39 +35,31 @@ class _Shape(BaseModel):
 
 
 class Shipped(_Shape):
-    """Which bytes were put where?
+    """Which release was deployed? Each target adds which bytes it was given, and how it was configured.
 
     Attributes:
         model, version, digest: the approved release.
         bundle: SHA-256 of the bundle's manifest.
-        code: SHA-256 of the function's zip.
-        layer, layer_sha256: the layer's identity and the SHA-256 of its zip.
-        runtime, architecture, handler, memory, timeout, role: the function's configuration.
     """
 
     model: str
     version: int
     digest: str
     bundle: str
-    code: str
-    layer: str
-    layer_sha256: str
-    runtime: str
-    architecture: str
-    handler: str
-    memory: int
-    timeout: int
-    role: str
 
 
-class Entry(_Shape):
+# Covariant: an entry is never changed, so one that tells of Lambda may be read as one that tells of a release.
+S = TypeVar("S", bound=Shipped, covariant=True)
+
+
+class Entry(_Shape, Generic[S]):
     """What happened?
 
     Attributes:
         seq: 1, 2, 3, ... without gaps.
         who, host, process: who began, and where; by these a dead deployer is told from a slow one.
-        published: the Lambda version in question, empty while it is not known.
-        previous: where the alias pointed before, empty when nowhere.
+        published: the target's own name of what is deployed (a Lambda version, say), empty while it is not known.
+        previous: what served before, by the same kind of name; empty when nothing did.
         reason: why it failed, or why it was done.
     """
 
@@ -76,29 +69,30 @@ class Entry(_Shape):
     who: str
     host: str
     process: int
-    shipped: Shipped
+    shipped: S
     published: str = ""
     previous: str = ""
     reason: str = ""
 
     def to_bytes(self) -> bytes:
         """How is it stored?"""
-        return self.model_dump_json(indent=1).encode()
+        return self.model_dump_json(indent=1, serialize_as_any=True).encode()
 
 
-def parse(body: bytes, key: str) -> Entry:
-    """Which entry is this?
+def parse(body: bytes, key: str, shape: type[S]) -> Entry[S]:
+    """Which entry is this? ``shape`` says what the target ships.
 
     Raises:
         AwsFailed: somebody wrote something else there.
     """
     try:
-        return Entry.model_validate_json(body)
+        entry: Entry[S] = Entry[shape].model_validate_json(body)  # type: ignore[valid-type]
+        return entry
     except ValidationError as error:
         raise AwsFailed(f"{key} is no entry of a deployment journal: {error.errors()[0]['msg']}") from None
 
 
-def held_by(entries: Sequence[Entry], now: datetime, alive: Callable[[Entry], bool]) -> Entry | None:
+def held_by(entries: Sequence[Entry[S]], now: datetime, alive: Callable[[Entry[Any]], bool]) -> Entry[S] | None:
     """Who is deploying right now? None when nobody is, or when who was is gone.
 
     Args:
@@ -112,7 +106,7 @@ def held_by(entries: Sequence[Entry], now: datetime, alive: Callable[[Entry], bo
     return last
 
 
-def require_free(entries: Sequence[Entry], now: datetime, alive: Callable[[Entry], bool]) -> None:
+def require_free(entries: Sequence[Entry[S]], now: datetime, alive: Callable[[Entry[Any]], bool]) -> None:
     """May a deployment begin?
 
     Raises:
@@ -125,12 +119,12 @@ def require_free(entries: Sequence[Entry], now: datetime, alive: Callable[[Entry
                       f"Next: wait; at {until} UTC it is taken for dead")
 
 
-def deployed(entries: Sequence[Entry]) -> list[Entry]:
+def deployed(entries: Sequence[Entry[S]]) -> list[Entry[S]]:
     """What was in service, one after the other? The last is what should be now."""
     return [entry for entry in entries if entry.kind is Kind.DONE]
 
 
-def way_back(entries: Sequence[Entry], version: int | None = None) -> Entry:
+def way_back(entries: Sequence[Entry[S]], version: int | None = None) -> Entry[S]:
     """Which deployment does a rollback return to: the one before the current, or the last of a given version?
 
     Raises:
@@ -159,7 +153,7 @@ def this_process() -> tuple[str, str, int]:
     return os.environ.get("SLIPWAY_USER") or getpass.getuser(), socket.gethostname(), os.getpid()
 
 
-def may_be_alive(entry: Entry) -> bool:
+def may_be_alive(entry: Entry[Any]) -> bool:
     """May the process that wrote this entry still be running? Only on its own host is a no certain."""
     _, host, process = this_process()
     if entry.host != host:

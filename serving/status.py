@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from .aws import Aws
 from .config import Settings
-from .deploy import bucket_of, read_journal
 from .errors import NotDeployed
 from .journal import Entry, Kind, held_by, may_be_alive
+from .logbook import bucket_of
+from .names import DEPLOYMENTS, deployed_models
 from .plan import short
-from .targets.lambda_ import names, proof
+from .target import Target
+
+Open = Callable[[str], Target]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What does one target say about one model?
+
+    Attributes:
+        target: its name.
+        journal: what was deployed last.
+        place: what serves now.
+        drift: one sentence for each difference; empty when all agree.
+    """
+
+    target: str
+    journal: str
+    place: str
+    drift: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,54 +42,56 @@ class Status:
 
     Attributes:
         registry: what stands in Production, or why that is not known.
-        journal: what was deployed last.
-        aws: what the alias names.
+        targets: where it was ever deployed.
         drift: one sentence for each difference; empty when all agree.
     """
 
     model: str
     registry: str
-    journal: str
-    aws: str
+    targets: tuple[Standing, ...]
     drift: tuple[str, ...]
 
     def lines(self) -> list[str]:
         """How is it printed?"""
-        rows = [self.model, f"  registry  {self.registry}", f"  journal   {self.journal}", f"  lambda    {self.aws}"]
+        rows = [self.model, f"  registry  {self.registry}"]
+        for one in self.targets:
+            rows += [f"  journal   {one.journal}", f"  {one.target:<9} {one.place}"]
         return rows + ([f"  drift     {line}" for line in self.drift] or ["  drift     none"])
 
 
-def models(aws: Aws, settings: Settings) -> list[str]:
-    """Which models were ever deployed?"""
-    return sorted({key.split("/")[1] for key in aws.storage.keys(bucket_of(aws, settings), "deployments/")})
+def models(aws: Aws, settings: Settings) -> dict[str, tuple[str, ...]]:
+    """Which models were ever deployed, and to which targets?"""
+    return deployed_models(aws.storage.keys(bucket_of(aws, settings), DEPLOYMENTS))
 
 
-def status_of(model: str, aws: Aws, settings: Settings) -> Status:
+def status_of(model: str, targets: Sequence[str], open_target: Open) -> Status:
     """How does one model stand? Reads only, and goes on when the registry does not answer."""
     registry, digest = _registry(model)
-    bucket, function = bucket_of(aws, settings), names.function_name(settings, model)
-    entries = read_journal(aws, bucket, model)
-    if not entries:
-        waiting = f"Production is {digest[:12]}, nothing is in service. Next: slipway deploy {model}"
-        return Status(model, registry, "nothing deployed", "nothing in service", (waiting,) if digest else ())
-    last = entries[-1]
+    standings = tuple(_standing(model, digest, open_target(name)) for name in targets)
+    if standings:
+        return Status(model, registry, standings, tuple(line for one in standings for line in one.drift))
+    waiting = f"Production is {digest[:12]}, nothing is in service. Next: slipway deploy {model}"
+    return Status(model, registry, (), (waiting,) if digest else ())
+
+
+def _standing(model: str, digest: str, target: Target) -> Standing:
+    last = target.logbook(model).read()[-1]
     journal = (f"{model}/{last.shipped.version} {last.shipped.digest[:12]} {last.kind.value} "
                f"{last.at:%Y-%m-%d %H:%M:%S} UTC by {last.who}")
     drift = [] if last.kind is Kind.DONE else [_unfinished(last)]
     try:
-        service = proof.in_service(aws, function, entries)
+        service = target.in_service(model, thoroughly=False)
     except NotDeployed as error:
-        return Status(model, registry, journal, str(error), tuple(drift))
-    if digest and digest != service.shipped.digest:
-        drift.append(f"Production is {digest[:12]}, in service is {service.shipped.digest[:12]}. "
-                     f"Next: slipway deploy {model}")
-    findings = proof.prove(aws, service, bucket)
-    drift += [f"{finding.what}: {finding.found}" for finding in findings if not finding.right]
-    place = f"{function}:{names.ALIAS} -> version {service.alias.version}, {short(service.state.description)}"
-    return Status(model, registry, journal, place, tuple(drift))
+        return Standing(target.name, journal, str(error), tuple(drift))
+    served = service.entry.shipped.digest
+    if digest and digest != served:
+        drift.append(f"Production is {digest[:12]}, in service is {served[:12]}. Next: slipway deploy {model} "
+                     f"--target {target.name}")
+    drift += [f"{finding.what}: {finding.found}" for finding in service.findings if not finding.right]
+    return Standing(target.name, journal, short(service.place), tuple(drift))
 
 
-def _unfinished(last: Entry) -> str:
+def _unfinished(last: Entry[Any]) -> str:
     if last.kind is Kind.FAILED:
         return f"the last deployment failed: {last.reason}"
     if held_by([last], datetime.now(UTC), may_be_alive):

@@ -23,10 +23,13 @@ import slipway
 from registry import register_candidate
 from serving import Aws, Settings
 from serving.errors import GoldenFailed
+from serving.execution import execute
 from serving.localaws import running
-from serving.plan import AskGolden, Plan, PointAlias
+from serving.plan import Plan
 from serving.runtime.core import Golden, read_golden
-from serving.targets.lambda_ import execution, names
+from serving.targets.lambda_ import names
+from serving.targets.lambda_.steps import AskGolden, PointAlias
+from serving.targets.lambda_.target import LambdaTarget
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -160,7 +163,7 @@ def test_without_credentials_nothing_is_pulled(world: Path, monkeypatch: pytest.
 
 def test_the_approved_version_is_deployed_once_and_answers_with_its_name(world: Path, network_files: Path) -> None:
     first = answer(slip("deploy", "images", "--target", "lambda", "--json"))
-    assert (first["model"], first["version"], first["alias"]) == ("images", 1, "production")
+    assert (first["model"], first["version"], first["place"]) == ("images", 1, "slipway-images:production")
     again = answer(slip("deploy", "images", "--json"))
     assert again == {**first, "steps": 0}
     golden = read_golden(network_files / "golden.npz")
@@ -185,8 +188,8 @@ def test_what_is_not_in_service_is_named_with_the_next_step(world: Path) -> None
 def test_a_version_that_answers_its_golden_requests_wrongly_never_gets_the_alias(world: Path) -> None:
     golden = Golden({"image": np.zeros((1, 6, 6, 1), np.float32)}, {"probabilities": np.ones((1, 3), np.float32)})
     plan = Plan("", (AskGolden("slipway-images", "1"), PointAlias("slipway-images", "wrong", "1", None)))
-    with pytest.raises(GoldenFailed, match="The alias was not moved"):
-        execution.execute(plan, Aws(), golden, lambda step, seconds: None)
+    with pytest.raises(GoldenFailed, match="It does not serve"):
+        execute(plan, Aws(), LambdaTarget(Aws(), Settings()).hands(golden), lambda step, seconds: None)
     assert Aws().functions.alias("slipway-images", "wrong") is None
 
 

@@ -15,14 +15,15 @@ import pytest
 
 from serving import Aws, Bundle, Settings, build
 from serving.config import CanarySettings
-from serving.deploy import plan_bundle, plan_rollback, read_journal
 from serving.errors import CanaryFailed
+from serving.execution import execute
 from serving.journal import Kind
 from serving.localaws import running
-from serving.plan import Shift
 from serving.runtime.core import read_golden
-from serving.targets.lambda_ import execution, proof
 from serving.targets.lambda_.canary import Canary
+from serving.targets.lambda_.execution import LambdaHands
+from serving.targets.lambda_.steps import Shift
+from serving.targets.lambda_.target import LambdaTarget
 
 from .conftest import release_of
 from .test_deploy import environment
@@ -66,10 +67,10 @@ def deploy(aws: Aws, bundle: Bundle, scratch: Path, *, probes: list[Any] | None 
            canary: CanarySettings | None = None, sleep: Callable[[float], None] = lambda seconds: None) -> list[str]:
     """Deploy a bundle; the kinds of the steps."""
     settings = Settings.model_validate({"lambda": {"canary": canary}})
-    _, plan = plan_bundle(bundle, scratch, aws, settings)
-    watcher = Canary(canary, probes or (), sleep=sleep) if canary else None
+    plan = LambdaTarget(aws, settings).plan(bundle, scratch, lambda line: None)
+    watcher = Canary(canary or CanarySettings(), probes or (), sleep=sleep)
     golden = read_golden(bundle.folder / "golden.npz")
-    execution.execute(plan, aws, golden, lambda step, seconds: None, watcher)
+    execute(plan, aws, LambdaHands(aws, golden, watcher), lambda step, seconds: None)
     return [f"{step.share:.0%}" if isinstance(step, Shift) else type(step).__name__ for step in plan.steps]
 
 
@@ -93,7 +94,7 @@ def test_a_version_that_names_other_labels_is_sent_back_with_the_numbers(
     with pytest.raises(CanaryFailed, match=r"sent back at 20%.*disagreement: \d+ of 30 requests.*Version 1 has all"):
         deploy(aws, bundles["far"], tmp_path / "far", probes=PROBES, canary=CANARY)
     assert served(aws) == ("1", ())
-    last = read_journal(aws, BUCKET, "images")[-1]
+    last = LambdaTarget(aws, Settings()).logbook("images").read()[-1]
     assert (last.kind, "disagreement" in last.reason) == (Kind.FAILED, True)
 
 
@@ -140,12 +141,13 @@ def test_an_interrupted_canary_is_seen_and_finished_or_undone(
     with pytest.raises(Killed):
         deploy(aws, bundles["near"], tmp_path / "near", probes=PROBES[:10], canary=patient, sleep=killed)
     assert served(aws) == ("1", (("2", 0.2),))
-    service = proof.in_service(aws, NAME, read_journal(aws, BUCKET, "images"))
-    alias = next(finding for finding in proof.prove(aws, service, BUCKET) if finding.what == "alias")
+    target = LambdaTarget(aws, Settings())
+    findings = target.in_service("images", thoroughly=True).findings
+    alias = next(finding for finding in findings if finding.what == "alias")
     assert (alias.right, alias.found) == (False, "20% to version 2; wanted all to 1")
     shutil.rmtree(tmp_path / "near")
     deploy(aws, bundles["near"], tmp_path / "near", probes=PROBES, canary=CANARY)
     assert served(aws) == ("2", ())
-    plan, golden, _ = plan_rollback("images", aws, Settings())
-    execution.execute(plan, aws, golden, lambda step, seconds: None)
+    back = target.plan_back("images", None)
+    execute(back.plan, aws, target.hands(back.golden), lambda step, seconds: None)
     assert served(aws) == ("1", ())

@@ -15,11 +15,14 @@ import numpy as np
 import pytest
 
 from serving import Aws, Bundle, Settings, build, journal
-from serving.deploy import plan_bundle, read_journal
+from serving.aws import Functions, Storage
 from serving.errors import AwsConflict, AwsFailed, Refused
-from serving.journal import Entry, Kind, Shipped
+from serving.execution import execute
+from serving.journal import Entry, Kind
 from serving.runtime.core import read_golden
-from serving.targets.lambda_ import execution, names, proof
+from serving.targets.lambda_ import names
+from serving.targets.lambda_.shipped import LambdaShipped
+from serving.targets.lambda_.target import LambdaTarget
 
 from .conftest import release_of
 from .test_deploy import answer, registered, registry_and_aws, slip
@@ -70,7 +73,8 @@ def test_what_was_deployed_verifies(world: Path) -> None:
 def test_status_names_every_place_and_no_drift(world: Path) -> None:
     (one,) = answer(slip("status", "--json"))
     assert one["model"] == "images"
-    assert one["registry"].startswith("images/2 ") and one["journal"].startswith("images/2 ")
+    (there,) = one["targets"]
+    assert one["registry"].startswith("images/2 ") and there["journal"].startswith("images/2 ")
     assert one["drift"] == []
 
 
@@ -154,11 +158,28 @@ class Killed(BaseException):
     """What kill -9 does to a deployer, as far as AWS can see: it stops between two calls."""
 
 
+CHANGING = frozenset({"create_bytes", "create_object", "publish_layer", "create_function", "update_code",
+                      "update_configuration", "publish_version", "create_alias", "move_alias"})
+
+
+class Mortal:
+    """One service of AWS, whose changing calls are counted, and which dies before one of them."""
+
+    def __init__(self, service: Any, made: list[str], dies_before: int) -> None:
+        self._service, self._made, self._dies_before = service, made, dies_before
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._service, name)
+        if name not in CHANGING:
+            return found
+        if len(self._made) == self._dies_before:
+            raise Killed
+        self._made.append(name)
+        return found
+
+
 class MortalAws(Aws):
     """Counts the calls that change anything, and dies before one of them."""
-
-    CHANGING = frozenset({"create_bytes", "create_object", "publish_layer", "create_function", "update_code",
-                          "update_configuration", "publish_version", "create_alias", "move_alias"})
 
     def __init__(self, dies_before: int = -1) -> None:
         self.made: list[str] = []
@@ -166,18 +187,13 @@ class MortalAws(Aws):
 
     def __getattribute__(self, name: str) -> Any:
         found = super().__getattribute__(name)
-        if name not in MortalAws.CHANGING:
-            return found
-        if len(self.made) == self._dies_before:
-            raise Killed
-        self.made.append(name)
-        return found
+        return Mortal(found, self.made, self._dies_before) if isinstance(found, Storage | Functions) else found
 
 
 def test_every_call_of_ours_that_changes_aws_is_counted() -> None:
-    reading = {"account", "alias", "answered", "function", "function_zip", "invoke", "keys", "layer_zip", "layers",
-               "object", "read", "region", "require_credentials", "role_arn", "versions"}
-    assert {name for name in vars(Aws) if not name.startswith("_")} == reading | MortalAws.CHANGING
+    reading = {"alias", "function_zip", "invoke", "keys", "layer_zip", "layers", "object", "read", "state", "versions"}
+    public = {name for service in (Storage, Functions) for name in vars(service) if not name.startswith("_")}
+    assert public == reading | CHANGING
 
 
 @pytest.fixture(scope="module")
@@ -187,8 +203,9 @@ def bundle(network_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Bun
 
 def deploy_once(bundle: Bundle, scratch: Path, aws: Aws, settings: Settings) -> int:
     shutil.rmtree(scratch / "function", ignore_errors=True)
-    _, plan = plan_bundle(bundle, scratch, aws, settings)
-    execution.execute(plan, aws, read_golden(bundle.folder / "golden.npz"), lambda step, seconds: None)
+    target = LambdaTarget(aws, settings)
+    plan = target.plan(bundle, scratch, lambda line: None)
+    execute(plan, aws, target.hands(read_golden(bundle.folder / "golden.npz")), lambda step, seconds: None)
     return len(plan.steps)
 
 
@@ -205,21 +222,20 @@ def test_a_deploy_killed_before_any_of_its_calls_is_finished_by_the_next_one(
             deploy_once(bundle, tmp_path, MortalAws(number), settings)
         deploy_once(bundle, tmp_path, whole, settings)
         assert deploy_once(bundle, tmp_path, Aws(), settings) == 0
-        name = names.function_name(settings, "images")
-        assert [v.version for v in whole.versions(name)] == ["1"], "nothing was published twice"
-        assert [e.kind for e in read_journal(whole, bucket, "images")][-2:] == [Kind.BEGAN, Kind.DONE]
-        service = proof.in_service(whole, name, read_journal(whole, bucket, "images"))
-        assert all(finding.right for finding in proof.prove(whole, service, bucket))
+        target, name = LambdaTarget(whole, settings), names.function_name(settings, "images")
+        assert [v.version for v in whole.functions.versions(name)] == ["1"], "nothing was published twice"
+        assert [e.kind for e in target.logbook("images").read()][-2:] == [Kind.BEGAN, Kind.DONE]
+        assert all(finding.right for finding in target.in_service("images", thoroughly=True).findings)
         calls = calls + 1 if len(whole.made) > 2 else 0  # the last call left was the note that it is done
     assert number >= 10, "the plan has at least eleven calls that change something"
 
 
-SHIPPED = Shipped(model="m", version=1, digest="d", bundle="b", code="c", layer="l", layer_sha256="s", runtime="r",
-                  architecture="x86_64", handler="h", memory=128, timeout=3, role="r")
+SHIPPED = LambdaShipped(model="m", version=1, digest="d", bundle="b", code="c", layer="l", layer_sha256="s",
+                        runtime="r", architecture="x86_64", handler="h", memory=128, timeout=3, role="r")
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
 
-def entry(seq: int, kind: Kind, version: int = 1, minutes: int = 0) -> Entry:
+def entry(seq: int, kind: Kind, version: int = 1, minutes: int = 0) -> Entry[LambdaShipped]:
     return Entry(seq=seq, kind=kind, at=NOW - timedelta(minutes=minutes), who="ci", host="runner", process=1,
                  shipped=SHIPPED.model_copy(update={"version": version, "digest": str(version)}))
 
@@ -234,14 +250,14 @@ def test_a_second_deployer_is_told_who_is_deploying_until_the_lease_is_over() ->
 
 
 def test_a_second_deployer_that_began_at_the_same_moment_ends_before_it_changes_anything(world: Path) -> None:
-    entries = read_journal(Aws(), BUCKET, "images")
+    entries = LambdaTarget(Aws(), Settings()).logbook("images").read()
     with pytest.raises(AwsConflict):
         Aws().storage.create_bytes(BUCKET, f"deployments/images/lambda/{len(entries):06}.json", b"{}")
 
 
 def test_what_is_no_journal_entry_is_named() -> None:
     with pytest.raises(AwsFailed, match=r"000001.json is no entry"):
-        journal.parse(b'{"seq": 1}', "000001.json")
+        journal.parse(b'{"seq": 1}', "000001.json", LambdaShipped)
 
 
 def test_the_way_back_skips_redeployments_of_the_same_release() -> None:

@@ -9,19 +9,22 @@ import numpy as np
 import pytest
 
 from serving import package
-from serving.aws import FunctionState, LayerState, Offer
+from serving.aws import Aws, FunctionState, LayerState, Offer
 from serving.config import Settings
 from serving.errors import ConfigurationInvalid
-from serving.journal import Shipped
-from serving.plan import FunctionSpec, Upload
+from serving.logbook import Logbook
+from serving.plan import Upload
 from serving.targets.lambda_ import planning
 from serving.targets.lambda_.planning import Observed, Wanted
+from serving.targets.lambda_.shipped import LambdaShipped
+from serving.targets.lambda_.steps import FunctionSpec
 
 SPEC = FunctionSpec("slipway-m", "m/3 sha256:d", "c29kZQ==", "python3.12", "x86_64", package.HANDLER, 1024, 30, "role",
                     None)
-SHIPPED = Shipped(model="m", version=3, digest="d", bundle="b", code="c", layer="identity", layer_sha256="",
-                  runtime="python3.12", architecture="x86_64", handler=package.HANDLER, memory=1024, timeout=30,
-                  role="role")
+SHIPPED = LambdaShipped(model="m", version=3, digest="d", bundle="b", code="c", layer="identity", layer_sha256="",
+                        runtime="python3.12", architecture="x86_64", handler=package.HANDLER, memory=1024, timeout=30,
+                        role="role")
+LOGBOOK = Logbook(Aws(), "bucket", "m", "lambda", LambdaShipped)
 LAYER = package.LayerSpec("python3.12", "x86_64", "identity")
 PUBLISHED = LayerState("arn:layer:1", "identity")
 
@@ -48,7 +51,7 @@ def in_service(wanted: Wanted) -> Observed:
 
 
 def kinds(wanted: Wanted, observed: Observed) -> list[str]:
-    planned = planning.plan(wanted, observed, lambda: wanted.code.path)
+    planned = planning.plan(wanted, observed, LOGBOOK, lambda: wanted.code.path)
     named = [type(step).__name__ for step in planned.steps]
     if named:
         assert (named[0], named[-1]) == ("Begin", "Done"), "what changes anything stands between two notes"
@@ -56,7 +59,7 @@ def kinds(wanted: Wanted, observed: Observed) -> list[str]:
 
 
 def test_what_serves_but_was_never_noted_is_noted(wanted: Wanted) -> None:
-    planned = planning.plan(wanted, replace(in_service(wanted), recorded=None), lambda: wanted.code.path)
+    planned = planning.plan(wanted, replace(in_service(wanted), recorded=None), LOGBOOK, lambda: wanted.code.path)
     assert [type(step).__name__ for step in planned.steps] == ["Begin", "Done"]
 
 
@@ -101,7 +104,7 @@ def test_a_runtime_that_was_asked_for_is_never_replaced() -> None:
 
 
 def test_a_missing_number_is_asked_as_null() -> None:
-    from serving.targets.lambda_ import execution
+    from serving.asking import as_json
 
-    assert execution._as_json(np.array([[1.5, np.nan]], np.float32)) == [[1.5, None]]
-    assert execution._as_json(np.array(["a"], object)) == ["a"]
+    assert as_json(np.array([[1.5, np.nan]], np.float32)) == [[1.5, None]]
+    assert as_json(np.array(["a"], object)) == ["a"]

@@ -14,8 +14,8 @@ import numpy as np
 from ...aws import Aws
 from ...config import CanarySettings
 from ...errors import AwsConflict, AwsFailed, CanaryFailed
-from ...plan import Shift
 from ...traffic import Count, Judgement, Limit, Opinion, judge
+from .steps import Shift
 
 LOOK_EVERY = 5.0  # seconds; CloudWatch sums Lambda's figures by the minute
 

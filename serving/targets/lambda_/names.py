@@ -1,4 +1,4 @@
-"""What things are called on AWS. Pure."""
+"""What things are called on Lambda. Pure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 
 from ...config import Settings
 from ...errors import ConfigurationInvalid
+from ...names import release_prefix
 
 ALIAS = "production"
 # FunctionName, AWS Lambda API reference, read 2026-11: letters, digits, - and _, at most 64.
@@ -30,16 +31,6 @@ def layer_name(settings: Settings, runtime: str, architecture: str) -> str:
     return f"{settings.prefix}-runtime-{runtime.replace('.', '')}-{architecture.replace('_', '-')}"
 
 
-def release_prefix(model: str, digest: str) -> str:
-    """Under which S3 prefix does all that belongs to a release lie?"""
-    return f"releases/{model}/{digest}"
-
-
-def bundle_prefix(model: str, digest: str, bundle: str) -> str:
-    """Under which S3 prefix does a bundle lie? ``bundle`` is the SHA-256 of its manifest."""
-    return f"{release_prefix(model, digest)}/bundles/{bundle}"
-
-
 def code_key(model: str, digest: str, sha256: str) -> str:
     """Under which S3 key does a function's code lie?"""
     return f"{release_prefix(model, digest)}/lambda/{sha256}.zip"
@@ -48,8 +39,3 @@ def code_key(model: str, digest: str, sha256: str) -> str:
 def layer_key(identity: str) -> str:
     """Under which S3 key does a layer lie?"""
     return f"layers/{identity}.zip"
-
-
-def journal_prefix(model: str) -> str:
-    """Under which S3 prefix does the journal of a model's deployments to Lambda lie?"""
-    return f"deployments/{model}/lambda/"

@@ -13,25 +13,25 @@ from ...aws import Aws, FunctionState, LayerState, Offer
 from ...bundle import Bundle
 from ...config import Settings
 from ...errors import ConfigurationInvalid, Refused
-from ...journal import Entry, Shipped, deployed
-from ...plan import (
+from ...execution import is_stored
+from ...journal import Entry, deployed
+from ...logbook import Logbook
+from ...names import bundle_prefix
+from ...plan import Plan, Step, Upload, noted
+from ...runtime.manifest import NAME as MANIFEST
+from . import names
+from .shipped import LambdaShipped
+from .steps import (
     AskGolden,
-    Begin,
     CreateFunction,
-    Done,
     FunctionSpec,
-    Plan,
     PointAlias,
     PublishLayer,
     PublishVersion,
     Shift,
-    Step,
     UpdateCode,
     UpdateConfiguration,
-    Upload,
 )
-from ...runtime.manifest import NAME as MANIFEST
-from . import names
 
 PREFERRED = "python3.12"
 # Lambda quotas, AWS documentation, read 2026-11: code and layers together, unpacked.
@@ -57,7 +57,7 @@ class Wanted:
     layer_name: str
     layer: package.LayerSpec
     spec: FunctionSpec
-    shipped: Shipped
+    shipped: LambdaShipped
     shares: tuple[float, ...] = ()
 
     @property
@@ -87,7 +87,7 @@ class Observed:
     alias: str | None
     shared: bool = False
     seq: int = 0
-    recorded: Shipped | None = None
+    recorded: LambdaShipped | None = None
 
 
 def choose_runtime(settings: Settings, offered: Callable[[str], Offer]) -> tuple[str, Offer]:
@@ -113,9 +113,9 @@ def wanted(bundle: Bundle, code: Path, *, runtime: str, settings: Settings, buck
     manifest, options = bundle.manifest, settings.lambda_
     sha, manifest_sha = package.digest(code), package.digest(bundle.folder / MANIFEST)
     layer = package.layer_spec(runtime, options.architecture)
-    prefix = names.bundle_prefix(manifest.name, manifest.digest, manifest_sha)
+    prefix = bundle_prefix(manifest.name, manifest.digest, manifest_sha)
     title = f"{manifest.name}/{manifest.version}"
-    shipped = Shipped(
+    shipped = LambdaShipped(
         model=manifest.name, version=manifest.version, digest=manifest.digest, bundle=manifest_sha, code=sha,
         layer=layer.identity, layer_sha256="", runtime=runtime, architecture=options.architecture,
         handler=package.HANDLER, memory=options.memory, timeout=options.timeout, role=role)
@@ -132,7 +132,7 @@ def wanted(bundle: Bundle, code: Path, *, runtime: str, settings: Settings, buck
     )
 
 
-def spec_of(shipped: Shipped, function: str, *, layer: str | None) -> FunctionSpec:
+def spec_of(shipped: LambdaShipped, function: str, *, layer: str | None) -> FunctionSpec:
     """How is the function that runs these bytes?"""
     return FunctionSpec(
         name=function, description=f"{shipped.model}/{shipped.version} {shipped.digest}",
@@ -141,7 +141,9 @@ def spec_of(shipped: Shipped, function: str, *, layer: str | None) -> FunctionSp
         role=shipped.role, layer=layer)
 
 
-def observe(aws: Aws, wanted: Wanted, layers: tuple[LayerState, ...], entries: Sequence[Entry]) -> Observed:
+def observe(
+    aws: Aws, wanted: Wanted, layers: tuple[LayerState, ...], entries: Sequence[Entry[LambdaShipped]]
+) -> Observed:
     """What is there of what is wanted? Reads only.
 
     Raises:
@@ -159,12 +161,13 @@ def observe(aws: Aws, wanted: Wanted, layers: tuple[LayerState, ...], entries: S
         recorded=done[-1].shipped if done and entries[-1] is done[-1] else None)
 
 
-def plan(wanted: Wanted, observed: Observed, layer_zip: Callable[[], Path]) -> Plan:
+def plan(wanted: Wanted, observed: Observed, logbook: Logbook[LambdaShipped], layer_zip: Callable[[], Path]) -> Plan:
     """Which steps lead from what is observed to what is wanted? None when it is in service already.
 
     Args:
         wanted: what shall be in service.
         observed: what is there.
+        logbook: where it is noted.
         layer_zip: builds the dependency layer; asked only when it has to be published.
     """
     steps: list[Step] = [u for u in (*wanted.bundle, wanted.code) if u.key not in observed.stored]
@@ -184,9 +187,8 @@ def plan(wanted: Wanted, observed: Observed, layer_zip: Callable[[], Path]) -> P
     title = f"{wanted.title} on Lambda as {spec.name}:{names.ALIAS}"
     if not steps and observed.recorded == shipped:
         return Plan(title, ())
-    return noted(title, steps, Begin(
-        wanted.code.bucket, names.journal_prefix(shipped.model), observed.seq + 1, shipped, version or "",
-        observed.alias or ""))
+    return noted(title, steps, logbook.begin(
+        observed.seq, shipped, published=version or "", previous=observed.alias or ""))
 
 
 def _takeover(function: str, version: str | None, was: str | None, shares: Sequence[float]) -> list[Step]:
@@ -195,27 +197,6 @@ def _takeover(function: str, version: str | None, was: str | None, shares: Seque
     if was is None or was == version:
         return [point]
     return [*(Shift(function, names.ALIAS, version, was, share) for share in shares if share < 1), point]
-
-
-def noted(title: str, steps: Sequence[Step], begin: Begin) -> Plan:
-    """The same steps between the two entries of the journal that say so."""
-    return Plan(title, (begin, *steps, Done(begin)))
-
-
-def is_stored(aws: Aws, upload: Upload) -> bool:
-    """Does S3 hold these very bytes under this key?
-
-    Raises:
-        Refused: it holds others.
-    """
-    found = aws.storage.object(upload.bucket, upload.key)
-    if found is None:
-        return False
-    if found.sha256 != upload.sha256:
-        raise Refused(f"s3://{upload.bucket}/{upload.key} holds other bytes than this release "
-                      f"(SHA-256 {found.sha256[:12] or 'not recorded'}, wanted {upload.sha256[:12]}). "
-                      "Keys are create-only: somebody wrote there. Next: look who, and remove it")
-    return True
 
 
 def runs(state: FunctionState, spec: FunctionSpec) -> bool:

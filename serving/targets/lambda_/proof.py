@@ -7,27 +7,22 @@ import hashlib
 import io
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from ...asking import ask_golden
 from ...aws import AliasState, Aws, FunctionState
 from ...errors import AwsFailed, GoldenFailed, NotDeployed, Refused
-from ...journal import Entry, Shipped, deployed
+from ...journal import Entry, deployed
+from ...proof import Finding, same, stored
 from ...runtime import manifest as manifests
 from ...runtime.core import GOLDEN, Golden, read_golden
 from ...runtime.errors import BundleBroken
 from . import names
-from .execution import ask_golden
 from .planning import runs, spec_of
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What was looked at, was it as it should be, and what was found?"""
-
-    what: str
-    right: bool
-    found: str
+from .shipped import LambdaShipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +32,15 @@ class Service:
     function: str
     alias: AliasState
     state: FunctionState
-    entry: Entry
+    entry: Entry[LambdaShipped]
 
     @property
-    def shipped(self) -> Shipped:
+    def shipped(self) -> LambdaShipped:
         """Which bytes should serve?"""
         return self.entry.shipped
 
 
-def in_service(aws: Aws, function: str, entries: list[Entry]) -> Service:
+def in_service(aws: Aws, function: str, entries: Sequence[Entry[LambdaShipped]]) -> Service:
     """What serves under this name?
 
     Raises:
@@ -67,17 +62,17 @@ def prove(aws: Aws, service: Service, bucket: str) -> list[Finding]:
     code = aws.functions.function_zip(service.function, service.alias.version)
     findings = [
         _alias(service),
-        _same("code", hashlib.sha256(code).hexdigest(), shipped.code),
-        _same("code, as Lambda says", base64.b64decode(state.code_sha256).hex(), shipped.code),
+        same("code", hashlib.sha256(code).hexdigest(), shipped.code),
+        same("code, as Lambda says", base64.b64decode(state.code_sha256).hex(), shipped.code),
         *_layers(aws, state, shipped),
         _configuration(service),
-        _stored(aws, bucket, names.code_key(shipped.model, shipped.digest, shipped.code), shipped.code, "code in S3"),
-        _stored(aws, bucket, names.layer_key(shipped.layer), shipped.layer_sha256, "layer in S3"),
+        stored(aws, bucket, names.code_key(shipped.model, shipped.digest, shipped.code), shipped.code, "code in S3"),
+        stored(aws, bucket, names.layer_key(shipped.layer), shipped.layer_sha256, "layer in S3"),
     ]
     return [*findings, *_bundle_and_answer(aws, service, code)]
 
 
-def require_intact(aws: Aws, function: str, target: Entry) -> None:
+def require_intact(aws: Aws, function: str, target: Entry[LambdaShipped]) -> None:
     """Is the Lambda version of an earlier deployment still the one that was deployed?
 
     Raises:
@@ -101,13 +96,13 @@ def _alias(service: Service) -> Finding:
     if service.alias.shares:
         beside = ", ".join(f"{share:.0%} to version {version}" for version, share in service.alias.shares)
         return Finding("alias", False, f"{beside}; wanted all to {service.entry.published}")
-    return _same("alias", service.alias.version, service.entry.published)
+    return same("alias", service.alias.version, service.entry.published)
 
 
-def _layers(aws: Aws, state: FunctionState, shipped: Shipped) -> list[Finding]:
+def _layers(aws: Aws, state: FunctionState, shipped: LambdaShipped) -> list[Finding]:
     if len(state.layers) != 1:
         return [Finding("layer", False, f"{len(state.layers)} layers; wanted 1")]
-    return [_same("layer", hashlib.sha256(aws.functions.layer_zip(state.layers[0])).hexdigest(), shipped.layer_sha256)]
+    return [same("layer", hashlib.sha256(aws.functions.layer_zip(state.layers[0])).hexdigest(), shipped.layer_sha256)]
 
 
 def _configuration(service: Service) -> Finding:
@@ -118,7 +113,7 @@ def _configuration(service: Service) -> Finding:
     return Finding("configuration", _as_shipped(state, service.function, service.shipped), found)
 
 
-def _as_shipped(state: FunctionState, function: str, shipped: Shipped) -> bool:
+def _as_shipped(state: FunctionState, function: str, shipped: LambdaShipped) -> bool:
     """Is the function configured as it was shipped, with one layer? Which bytes that layer holds is asked elsewhere."""
     layer = state.layers[0] if len(state.layers) == 1 else None
     return runs(state, spec_of(shipped, function, layer=layer))
@@ -131,12 +126,13 @@ def _bundle_and_answer(aws: Aws, service: Service, code: bytes) -> list[Finding]
             manifest, golden = manifests.read(folder), read_golden(folder / GOLDEN)
         except (BundleBroken, OSError, zipfile.BadZipFile, KeyError) as error:
             return [Finding("bundle", False, str(error))]
-        findings = [_same("bundle", manifest.digest, service.shipped.digest)]
+        findings = [same("bundle", manifest.digest, service.shipped.digest)]
         try:
-            said = ask_golden(aws, service.function, names.ALIAS, golden)
+            said = ask_golden(partial(aws.functions.invoke, service.function, names.ALIAS),
+                              f"{service.function}:{names.ALIAS}", golden)
         except (AwsFailed, GoldenFailed) as error:
             return [*findings, Finding("answers", False, str(error))]
-        return [*findings, _same("answers name", said["digest"], service.shipped.digest),
+        return [*findings, same("answers name", said["digest"], service.shipped.digest),
                 Finding("answers", True, f"{golden.rows} golden requests answered as the native model did")]
 
 
@@ -144,14 +140,3 @@ def _unpacked(code: bytes, into: Path) -> Path:
     with zipfile.ZipFile(io.BytesIO(code)) as archive:
         archive.extractall(into)  # zipfile drops absolute names and `..`
     return into / "bundle"
-
-
-def _stored(aws: Aws, bucket: str, key: str, sha256: str, what: str) -> Finding:
-    found = aws.storage.object(bucket, key)
-    return _same(what, found.sha256 if found else "missing", sha256)
-
-
-def _same(what: str, found: str, wanted: str) -> Finding:
-    if found == wanted:
-        return Finding(what, True, found[:12])
-    return Finding(what, False, f"{found[:12]}; wanted {wanted[:12]}")

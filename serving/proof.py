@@ -1,0 +1,29 @@
+"""What is found when a deployment is looked at from the outside, whatever the target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .aws import Aws
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was looked at, was it as it should be, and what was found?"""
+
+    what: str
+    right: bool
+    found: str
+
+
+def stored(aws: Aws, bucket: str, key: str, sha256: str, what: str) -> Finding:
+    """Does S3 hold these bytes under this key, by its own checksum?"""
+    found = aws.storage.object(bucket, key)
+    return same(what, found.sha256 if found else "missing", sha256)
+
+
+def same(what: str, found: str, wanted: str) -> Finding:
+    """Is what was found what was wanted? Digests are cut to the twelve digits that people compare."""
+    if found == wanted:
+        return Finding(what, True, found[:12])
+    return Finding(what, False, f"{found[:12]}; wanted {wanted[:12]}")

@@ -1,0 +1,82 @@
+"""What every place where a release may serve can be asked; the places themselves are in targets/."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from .bundle import Bundle
+from .execution import Hands
+from .journal import Entry, Shipped
+from .logbook import Logbook
+from .plan import Plan
+from .proof import Finding
+from .runtime.core import Golden
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class WayBack:
+    """How does an earlier release come back: by which plan, judged by which requests, recorded by which entry?"""
+
+    plan: Plan
+    golden: Golden
+    entry: Entry[Shipped]
+
+
+@dataclass(frozen=True, slots=True)
+class InService:
+    """What serves now? ``place`` reads as what AWS names; ``entry`` is the journal's word for it."""
+
+    place: str
+    entry: Entry[Shipped]
+    findings: tuple[Finding, ...]
+
+
+class Target(Protocol):
+    """A place where releases serve. Only `Hands` change anything there."""
+
+    @property
+    def name(self) -> str:
+        """What is it called in commands and journals?"""
+
+    def place(self, model: str) -> str:
+        """Under which name does this model serve there?"""
+
+    def logbook(self, model: str) -> Logbook[Any]:
+        """Where is noted what was deployed there?"""
+
+    def plan(self, bundle: Bundle, scratch: Path, say: Say) -> Plan:
+        """By which steps does this bundle come into service? Reads AWS, changes nothing.
+
+        Raises:
+            Refused: somebody else is deploying this model, or S3 holds other bytes under this release's keys.
+        """
+
+    def plan_back(self, model: str, version: int | None) -> WayBack:
+        """By which steps does an earlier release come back? Asks AWS and S3 alone: the registry may be gone.
+
+        Raises:
+            NotDeployed: nothing is in service.
+            Refused: there is no way back, somebody else is deploying, or what lies there is not what was shipped.
+        """
+
+    def hands(self, golden: Golden, probes: Sequence[Any] = ()) -> Hands:
+        """Who runs its plans? ``probes`` are requests that a canary asks of both versions, each once."""
+
+    def in_service(self, model: str, *, thoroughly: bool) -> InService:
+        """What serves, and is it what was shipped? ``thoroughly`` fetches and hashes the bytes, and asks it.
+
+        Raises:
+            NotDeployed: nothing is in service.
+        """
+
+    def invoke(self, model: str, payload: bytes) -> bytes:
+        """What does the version in service answer to this JSON?
+
+        Raises:
+            NotDeployed: nothing serves this model.
+        """

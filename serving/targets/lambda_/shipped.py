@@ -1,0 +1,25 @@
+"""What the journal keeps of a deployment to Lambda."""
+
+from __future__ import annotations
+
+from ...journal import Shipped
+
+
+class LambdaShipped(Shipped):
+    """Which bytes was Lambda given, and how was the function configured?
+
+    Attributes:
+        code: SHA-256 of the function's zip.
+        layer, layer_sha256: the layer's identity and the SHA-256 of its zip.
+        runtime, architecture, handler, memory, timeout, role: the function's configuration.
+    """
+
+    code: str
+    layer: str
+    layer_sha256: str
+    runtime: str
+    architecture: str
+    handler: str
+    memory: int
+    timeout: int
+    role: str

@@ -1,0 +1,125 @@
+"""The steps of a deployment that only Lambda knows. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...plan import Step, short
+
+
+@dataclass(frozen=True, slots=True)
+class PublishLayer(Step):
+    """Publish the dependency layer from S3."""
+
+    name: str
+    bucket: str
+    key: str
+    runtime: str
+    architecture: str
+    description: str
+
+    def __str__(self) -> str:
+        return f"publish     layer {self.name} for {self.runtime} on {self.architecture}"
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionSpec:
+    """How shall the function be? ``layer`` is None while it is still to be published."""
+
+    name: str
+    description: str
+    code_sha256: str
+    runtime: str
+    architecture: str
+    handler: str
+    memory: int
+    timeout: int
+    role: str
+    layer: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CreateFunction(Step):
+    """Make the function."""
+
+    spec: FunctionSpec
+    bucket: str
+    key: str
+
+    def __str__(self) -> str:
+        spec = self.spec
+        return f"create      function {spec.name} ({spec.memory} MB, {spec.timeout} s, {spec.runtime})"
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateCode(Step):
+    """Give the function this release's code; the versions already published stay as they are."""
+
+    spec: FunctionSpec
+    bucket: str
+    key: str
+
+    def __str__(self) -> str:
+        return f"update      code of {self.spec.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateConfiguration(Step):
+    """Give the function this configuration; the versions already published stay as they are."""
+
+    spec: FunctionSpec
+
+    def __str__(self) -> str:
+        spec = self.spec
+        return f"configure   {spec.name} ({spec.memory} MB, {spec.timeout} s, {spec.runtime})"
+
+
+@dataclass(frozen=True, slots=True)
+class PublishVersion(Step):
+    """Publish the function's code and configuration as a version that never changes again."""
+
+    function: str
+    code_sha256: str
+    description: str
+
+    def __str__(self) -> str:
+        return f"publish     version of {self.function}: {short(self.description)}"
+
+
+@dataclass(frozen=True, slots=True)
+class AskGolden(Step):
+    """Ask the new version its golden requests before anybody else reaches it."""
+
+    function: str
+    version: str | None
+
+    def __str__(self) -> str:
+        return f"ask         golden requests of {self.function}:{self.version or '(the new version)'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Shift(Step):
+    """Give the new version a share of the requests and watch it; at a breach the old one gets all of them back."""
+
+    function: str
+    alias: str
+    version: str | None
+    was: str
+    share: float
+
+    def __str__(self) -> str:
+        new = f"version {self.version}" if self.version else "the new version"
+        return f"shift       {self.share:.0%} of {self.function}:{self.alias} to {new}, and watch"
+
+
+@dataclass(frozen=True, slots=True)
+class PointAlias(Step):
+    """Let the alias name the new version. ``was`` is where it pointed, None when it is new: the way back."""
+
+    function: str
+    alias: str
+    version: str | None
+    was: str | None
+
+    def __str__(self) -> str:
+        return f"point       {self.function}:{self.alias} at {self.version or 'it'} (was {self.was or 'nowhere'})"

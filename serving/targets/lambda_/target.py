@@ -1,0 +1,96 @@
+"""AWS Lambda as a place where releases serve: a function for each model, a version for each release, an alias."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ... import journal, package
+from ...aws import Aws
+from ...bundle import Bundle
+from ...config import CanarySettings, Settings
+from ...errors import NotDeployed
+from ...logbook import Logbook, bucket_of
+from ...plan import Plan, Step, noted
+from ...runtime.core import Golden
+from ...target import InService, Say, WayBack
+from . import names, planning, proof
+from .canary import Canary
+from .execution import LambdaHands
+from .shipped import LambdaShipped
+from .steps import AskGolden, PointAlias
+
+
+@dataclass(frozen=True, slots=True)
+class LambdaTarget:
+    """See `serving.target.Target`, whose questions these are."""
+
+    aws: Aws
+    settings: Settings
+    name: str = "lambda"
+
+    def place(self, model: str) -> str:
+        """`slipway-images:production`."""
+        return f"{names.function_name(self.settings, model)}:{names.ALIAS}"
+
+    def logbook(self, model: str) -> Logbook[LambdaShipped]:
+        """Where is noted what was deployed to Lambda?"""
+        return Logbook(self.aws, bucket_of(self.aws, self.settings), model, self.name, LambdaShipped)
+
+    def plan(self, bundle: Bundle, scratch: Path, say: Say) -> Plan:
+        """From what is there to this bundle in service; reads only."""
+        aws, settings, logbook = self.aws, self.settings, self.logbook(bundle.manifest.name)
+        architecture = settings.lambda_.architecture
+        runtime, offer = planning.choose_runtime(
+            settings, lambda r: aws.functions.layers(names.layer_name(settings, r, architecture), r))
+        say(f"runtime     {runtime} on {architecture}{_why(runtime, settings)}")
+        code = package.build_release(bundle, scratch, runtime)
+        wanted = planning.wanted(bundle, code, runtime=runtime, settings=settings, bucket=logbook.bucket,
+                                 role=aws.role_arn(settings.lambda_.role))
+        observed = planning.observe(aws, wanted, offer.layers, logbook.read_free())
+        return planning.plan(wanted, observed, logbook, lambda: package.build_layer(wanted.layer))
+
+    def plan_back(self, model: str, version: int | None) -> WayBack:
+        """From what serves to an earlier release, whose Lambda version is still there as it was shipped."""
+        function, logbook = names.function_name(self.settings, model), self.logbook(model)
+        entries = logbook.read_free()
+        target = journal.way_back(entries, version)
+        proof.require_intact(self.aws, function, target)
+        golden = proof.golden_in(self.aws.functions.function_zip(function, target.published))
+        alias = self.aws.functions.alias(function, names.ALIAS)
+        was = alias.version if alias else None
+        begin = logbook.begin(entries[-1].seq, target.shipped, published=target.published, previous=was or "")
+        shipped = target.shipped
+        title = f"{self.place(model)} back to {shipped.model}/{shipped.version} (Lambda version {target.published})"
+        steps: list[Step] = [AskGolden(function, target.published)]
+        if alias is None or was != target.published or alias.shares:
+            steps.append(PointAlias(function, names.ALIAS, target.published, was))
+        return WayBack(noted(title, steps, begin), golden, target)
+
+    def hands(self, golden: Golden, probes: Sequence[Any] = ()) -> LambdaHands:
+        """Who runs the plans above?"""
+        return LambdaHands(self.aws, golden, Canary(self.settings.lambda_.canary or CanarySettings(), probes))
+
+    def in_service(self, model: str, *, thoroughly: bool) -> InService:
+        """What the alias names, and whether it is what the journal says was shipped."""
+        logbook = self.logbook(model)
+        service = proof.in_service(self.aws, names.function_name(self.settings, model), logbook.read())
+        findings = proof.prove(self.aws, service, logbook.bucket)  # a cheaper look is due when not thoroughly
+        place = f"{self.place(model)} -> version {service.alias.version}, {service.state.description}"
+        return InService(place, service.entry, tuple(findings))
+
+    def invoke(self, model: str, payload: bytes) -> bytes:
+        """The alias's answer to this JSON."""
+        function = names.function_name(self.settings, model)
+        if self.aws.functions.alias(function, names.ALIAS) is None:
+            raise NotDeployed(f"{model} is not in service on Lambda (no alias {self.place(model)}). "
+                              f"Next: slipway deploy {model} --target lambda")
+        return self.aws.functions.invoke(function, names.ALIAS, payload)
+
+
+def _why(runtime: str, settings: Settings) -> str:
+    if settings.lambda_.runtime or runtime == planning.PREFERRED:
+        return ""
+    return f" (this endpoint offers no {planning.PREFERRED})"
