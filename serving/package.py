@@ -43,6 +43,13 @@ STUBS = {
     "numpy/typing/__init__.py": f"{_ANY}\n\nNDArray = ArrayLike = DTypeLike = _Any\n",
     "onnxruntime/__init__.py": "",
 }
+# multi-model-server (1.1.11), which AWS's prebuilt images run, otherwise searches every folder for a manifest.json in
+# any case, takes the bundle's for one of its own and stops at it.
+ARCHIVE_MANIFEST = """{
+ "specificationVersion": "1.0", "implementationVersion": "1.0", "modelServerVersion": "1.0", "runtime": "python",
+ "model": {"modelName": "model", "handler": "sagemaker_inference.default_handler_service"}
+}
+"""
 # Of our own runtime, what only the container server imports.
 SERVER_ONLY = ("server",)
 
@@ -135,6 +142,8 @@ def build_model_archive(bundle: Bundle, layer: Path, into: Path) -> Path:
     with zipfile.ZipFile(layer) as archive:
         archive.extractall(into / "layer")
     (into / "layer" / "python").rename(root / "code" / "lib")
+    (root / "MAR-INF").mkdir()
+    (root / "MAR-INF" / "MANIFEST.json").write_text(ARCHIVE_MANIFEST, encoding="utf-8")
     return write_tar(root, into / "model.tar.gz")
 
 
