@@ -35,19 +35,25 @@ def bundle() -> None:
 @bundle.command(name="build", hidden=True, epilog="Example: slipway bundle images@Production -o bundle")
 @click.argument("model")
 @click.option("--output", "-o", "into", type=click.Path(path_type=Path), required=True, help="A new or empty folder.")
+@click.option("--sign", "key", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              envvar="SLIPWAY_SIGNING_KEY", help="A private EC key (PEM) to sign the bundle with.")
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
-def build(model: str, into: Path, as_json: bool) -> None:
+def build(model: str, into: Path, key: Path | None, as_json: bool) -> None:
     """Write the bundle of MODEL's version in Production, or in the stage after @."""
     if into.exists() and (not into.is_dir() or any(into.iterdir())):
         raise click.UsageError(f"{into} is there and not empty; name a new folder")
     made = built(model, into)
+    if key:
+        from . import signing
+
+        signing.sign(made.folder, key)
     _show(made, as_json)
 
 
 @bundle.command(epilog="Example: slipway bundle verify bundle")
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--key", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-              help="A public key: the bundle must be signed by its owner.")
+              envvar="SLIPWAY_VERIFY_KEY", help="A public key: the bundle must be signed by its owner.")
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
 def verify(folder: Path, key: Path | None, as_json: bool) -> None:
     """Check that every file of FOLDER is the one its manifest names."""

@@ -13,9 +13,14 @@ def sign(folder: Path, private_key: Path) -> Path:
     """Sign every file of a bundle; the signature's path.
 
     Raises:
-        ConfigurationInvalid: model-signing is not installed.
+        ConfigurationInvalid: model-signing is not installed, or the file is no private EC key.
     """
-    _installed().signing.Config().use_elliptic_key_signer(private_key=private_key).sign(folder, folder / SIGNATURE)
+    signing = _installed()
+    try:
+        config = signing.signing.Config().use_elliptic_key_signer(private_key=private_key)
+        config.set_hashing_config(_hashing(signing, folder)).sign(folder, folder / SIGNATURE)
+    except ValueError as error:  # what cryptography says of a file that is no such key
+        raise ConfigurationInvalid(f"{private_key.name} is no private EC key: {str(error).splitlines()[0]}") from None
     return folder / SIGNATURE
 
 
@@ -30,16 +35,23 @@ def verify(folder: Path, public_key: Path) -> None:
     if not (folder / SIGNATURE).is_file():
         raise BundleInvalid(f"{folder.name} has no {SIGNATURE}, and a key is configured; Next: sign it")
     try:
-        signing.verifying.Config().use_elliptic_key_verifier(public_key=public_key).verify(folder, folder / SIGNATURE)
+        config = signing.verifying.Config().use_elliptic_key_verifier(public_key=public_key)
+        config.set_hashing_config(_hashing(signing, folder)).verify(folder, folder / SIGNATURE)
     except Exception as error:  # noqa: BLE001 - the library raises ValueError and cryptography's own errors
         raise BundleInvalid(f"the signature of {folder.name} does not hold: {str(error).splitlines()[0]}") from None
+
+
+def _hashing(signing: Any, folder: Path) -> Any:
+    """The signature lies among the files that it covers, and cannot cover itself."""
+    return signing.hashing.Config().set_ignored_paths(paths=[folder / SIGNATURE], ignore_git_paths=False)
 
 
 def _installed() -> Any:
     try:
         import model_signing
+        import model_signing.hashing
         import model_signing.signing
         import model_signing.verifying
     except ModuleNotFoundError:
-        raise ConfigurationInvalid("signatures need an extra; Next: pip install model-signing pyOpenSSL") from None
+        raise ConfigurationInvalid("signatures need an extra; Next: pip install 'slipway[signing]'") from None
     return model_signing
