@@ -37,7 +37,8 @@ def plan(model: str, target: str, config: Path | None, as_json: bool) -> None:
     from .deploy import prepare
     from .targets import open_target
 
-    place = open_target(target, Aws(), configuration.load(config))
+    settings = configuration.load(config)
+    place = open_target(target, Aws(settings.kms_key), settings)
     with tempfile.TemporaryDirectory(prefix="slipway-") as scratch:
         prepared = prepare(model, Path(scratch), place, say=_say)
     if as_json:
@@ -67,8 +68,9 @@ def deploy(model: str, target: str, probe: IO[bytes] | None, config: Path | None
     from .deploy import prepare
     from .targets import open_target
 
-    aws = Aws()
-    place = open_target(target, aws, configuration.load(config))
+    settings = configuration.load(config)
+    aws = Aws(settings.kms_key)
+    place = open_target(target, aws, settings)
     aws.require_credentials()  # before minutes are spent on what they would end
     probes = _probes(probe) if probe else []
     with tempfile.TemporaryDirectory(prefix="slipway-") as scratch:
@@ -111,8 +113,9 @@ def rollback(
     from .deploy import rollback as run
     from .targets import target_of
 
-    aws = Aws()
-    place = target_of(model, target, aws, configuration.load(config))
+    settings = configuration.load(config)
+    aws = Aws(settings.kms_key)
+    place = target_of(model, target, aws, settings)
     back = place.plan_back(model, version)
     _say(back.plan.title)
     if dry_run:

@@ -78,10 +78,12 @@ class Settings(_Section):
     Attributes:
         prefix: the start of every name made on AWS, so that one policy can cover them.
         bucket: where releases lie; None means ``PREFIX-ACCOUNT-REGION``.
+        kms_key: id, ARN or alias of the KMS key that encrypts what is put there; None leaves it to the bucket.
     """
 
     prefix: str = Field("slipway", pattern=r"^[a-z][a-z0-9-]{0,19}$")
     bucket: str | None = None
+    kms_key: str | None = Field(None, min_length=1)
     lambda_: LambdaSettings = Field(default=LambdaSettings(), alias="lambda")
 
 
@@ -129,7 +131,7 @@ def _first_fault(error: ValidationError) -> str:
     if fault["type"] != "extra_forbidden":
         return f"{where}: {fault['msg']}; found {fault['input']!r}"
     sections: dict[tuple[int | str, ...], tuple[str, ...]] = {
-        (): ("prefix", "bucket", "lambda"),
+        (): ("prefix", "bucket", "kms_key", "lambda"),
         ("lambda",): tuple(LambdaSettings.model_fields),
         ("lambda", "canary"): tuple(CanarySettings.model_fields),
     }

@@ -77,7 +77,7 @@ def is_stored(aws: Aws, upload: Upload) -> bool:
     found = aws.storage.object(upload.bucket, upload.key)
     if found is None:
         return False
-    if found.sha256 != upload.sha256:
+    if not found.is_file(upload.path, upload.sha256):
         raise Refused(f"s3://{upload.bucket}/{upload.key} holds other bytes than this release "
                       f"(SHA-256 {found.sha256[:12] or 'not recorded'}, wanted {upload.sha256[:12]}). "
                       "Keys are create-only: somebody wrote there. Next: look who, and remove it")

@@ -22,7 +22,13 @@ class Aws:
     """AWS as this project uses it, a service at a time. Endpoint, region and credentials come from boto3's own chain.
 
     Each method maps botocore's errors: AwsMissing, AwsConflict, or AwsFailed with AWS's code and message.
+
+    Args:
+        kms_key: what encrypts the objects put in S3; None leaves it to the bucket's own default.
     """
+
+    def __init__(self, kms_key: str | None = None) -> None:
+        self._kms_key = kms_key
 
     def require_credentials(self) -> None:
         """Are a region and credentials at hand? Looked at here, without asking AWS.
@@ -54,7 +60,7 @@ class Aws:
     @cached_property
     def storage(self) -> Storage:
         """S3."""
-        return Storage(self.account)
+        return Storage(self.account, self._kms_key)
 
     @cached_property
     def functions(self) -> Functions:

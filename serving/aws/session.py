@@ -14,15 +14,20 @@ CONFLICT = {"412", "PreconditionFailed", "PreconditionFailedException", "Resourc
             "ConditionalRequestConflict"}
 
 
-def client(service: str) -> Any:
-    """A boto3 client, made as this project wants it; endpoint, region and credentials are boto3's own chain."""
+def client(service: str, **options: Any) -> Any:
+    """A boto3 client, made as this project wants it; endpoint, region and credentials are boto3's own chain.
+
+    Args:
+        service: boto3's name of it.
+        options: of botocore's Config, where this service needs others than the rest.
+    """
     import boto3
     from botocore.config import Config
 
     # 60 s outlasts a synchronous invocation with our default timeout of 30. How often is retried is boto3's own
     # setting (AWS_MAX_ATTEMPTS); `standard` also retries throttling, which the legacy default partly does not.
     mode = {} if "AWS_RETRY_MODE" in os.environ else {"retries": {"mode": "standard"}}
-    config = Config(connect_timeout=5, read_timeout=60, **mode)
+    config = Config(connect_timeout=5, read_timeout=60, **mode, **options)
     with mapped(service):
         return boto3.client(service, config=config, endpoint_url=os.environ.get("AWS_ENDPOINT_URL") or None)
 

@@ -10,43 +10,116 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..errors import AwsMissing
+from ..errors import AwsConflict, AwsMissing
+from . import multipart
+from .multipart import Sent
 from .session import client, mapped
+
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectState:
-    """What lies under one S3 key? ``sha256`` is hexadecimal, empty when S3 holds no checksum."""
+    """What lies under one S3 key?
+
+    Attributes:
+        sha256: of the whole, hexadecimal, as S3 computed it; of an object that came in parts S3 knows none, and this
+            is what whoever put it there says it is. Empty when nobody says anything.
+        composite: of an object that came in parts: the checksum of the parts' checksums, as S3 computed it.
+        part: of such an object: the size of its parts.
+    """
 
     size: int
     sha256: str
+    composite: str = ""
+    part: int = 0
+
+    def is_file(self, path: Path, sha256: str) -> bool:
+        """Are these the bytes of this file, whose SHA-256 is known? Proven by what S3 computed; nothing is fetched."""
+        if self.sha256 != sha256 or self.size != path.stat().st_size:
+            return False
+        return not self.composite or (self.part > 0 and self.composite == multipart.composite(path, self.part))
 
 
 class Storage:
-    """S3 as this project uses it. ``owner`` gives the account that must own every bucket."""
+    """S3 as this project uses it.
 
-    def __init__(self, owner: Callable[[], str]) -> None:
+    Args:
+        owner: gives the account that must own every bucket.
+        kms_key: the KMS key that encrypts what is put there; None leaves it to the bucket's own default.
+    """
+
+    def __init__(self, owner: Callable[[], str], kms_key: str | None = None) -> None:
         self._owner = owner
+        self._encryption: dict[str, Any] = {
+            "ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key, "BucketKeyEnabled": True} if kms_key else {}
 
     def object(self, bucket: str, key: str) -> ObjectState | None:
         """What lies under this key? None when nothing does."""
         with contextlib.suppress(AwsMissing), mapped(f"s3:HeadObject {bucket}/{key}"):
             head = self._s3.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED",
                                         ExpectedBucketOwner=self._owner())
-            checksum = head.get("ChecksumSHA256", "")
-            return ObjectState(int(head["ContentLength"]), base64.b64decode(checksum).hex())
+            checksum, size = head.get("ChecksumSHA256", ""), int(head["ContentLength"])
+            if "-" not in checksum:
+                return ObjectState(size, base64.b64decode(checksum).hex())
+            said = head.get("Metadata") or {}
+            part = said.get("part-size", "")
+            return ObjectState(size, said.get("sha256", ""), checksum, int(part) if part.isdecimal() else 0)
         return None
 
-    def create_object(self, bucket: str, key: str, path: Path, sha256: str) -> None:
-        """Put a file under a key that must still be free; S3 verifies its SHA-256.
+    def create_object(self, bucket: str, key: str, path: Path, sha256: str, *,
+                      sent: Sent = lambda count: None) -> None:
+        """Put a file under a key that must still be free; S3 verifies its bytes.
+
+        A large one goes in parts, several at once; one that was cut off is gone on with. Each byte is hashed once more
+        at most: a small file's known SHA-256 is sent, and S3 refuses other bytes.
+
+        Args:
+            bucket, key: where.
+            path: the file.
+            sha256: of the whole, hexadecimal.
+            sent: told how many bytes have arrived, as they do; from several threads.
 
         Raises:
             AwsConflict: something lies there already.
         """
+        where = {"Bucket": bucket, "Key": key, "ExpectedBucketOwner": self._owner()}
+        size = path.stat().st_size
+        if size > multipart.THRESHOLD:
+            self._create_large(where, path, sha256, sent)
+            return
         checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
         with mapped(f"s3:PutObject {bucket}/{key}"), path.open("rb") as body:
-            self._s3.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*", ChecksumSHA256=checksum,
-                                ExpectedBucketOwner=self._owner())
+            self._s3.put_object(**where, **self._encryption, Body=body, IfNoneMatch="*", ChecksumSHA256=checksum)
+        sent(size)
+
+    def _create_large(self, where: dict[str, str], path: Path, sha256: str, sent: Sent) -> None:
+        said = {"sha256": sha256, "part-size": str(multipart.Parts.of(path.stat().st_size).size)}
+        try:
+            multipart.upload(self._s3, where, path, sent=sent, options={"Metadata": said, **self._encryption})
+        except AwsConflict:
+            multipart.abort(self._s3, where)
+            raise
+        except AwsMissing:  # completed already, and the answer was lost: asked again, S3 knows no such upload
+            there = self.object(where["Bucket"], where["Key"])
+            if there is None or not there.is_file(path, sha256):
+                raise
+
+    def sha256(self, bucket: str, key: str) -> str:
+        """What is the SHA-256 of what lies there? Fetches it, in constant memory.
+
+        Raises:
+            AwsMissing: nothing does.
+            AwsFailed: it could not be fetched whole.
+        """
+        import hashlib
+
+        found = hashlib.sha256()
+        with mapped(f"s3:GetObject {bucket}/{key}"):
+            body = self._s3.get_object(Bucket=bucket, Key=key, ExpectedBucketOwner=self._owner())["Body"]
+            for block in body.iter_chunks(_BLOCK):
+                found.update(block)
+        return found.hexdigest()
 
     def create_bytes(self, bucket: str, key: str, body: bytes) -> None:
         """Put bytes under a key that must still be free; S3 verifies their SHA-256.
@@ -56,7 +129,7 @@ class Storage:
         """
         with mapped(f"s3:PutObject {bucket}/{key}"):
             self._s3.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*", ChecksumAlgorithm="SHA256",
-                                ExpectedBucketOwner=self._owner())
+                                ExpectedBucketOwner=self._owner(), **self._encryption)
 
     def keys(self, bucket: str, prefix: str) -> tuple[str, ...]:
         """Which keys start like this, in their order?"""
@@ -77,4 +150,6 @@ class Storage:
 
     @cached_property
     def _s3(self) -> Any:
-        return client("s3")
+        # The payload's signature would be a second SHA-256 of every byte; the checksum, which is a signed header, says
+        # the same.
+        return client("s3", s3={"payload_signing_enabled": False}, max_pool_connections=multipart.AT_ONCE)

@@ -11,6 +11,7 @@ import re
 from typing import Any
 
 from moto.core.request import Request
+from moto.core.responses import ActionResult
 from moto.s3.exceptions import S3ClientError
 from moto.s3.responses import S3Response
 from moto.s3.utils import compute_checksum
@@ -49,6 +50,8 @@ def install() -> None:
             f"the local AWS is written for moto {MOTO}, found {moto.__version__}. Next: pip install moto=={MOTO}"
         )
     S3Response._get_checksum = _checked_checksum  # type: ignore[method-assign]
+    S3Response.list_parts = _parts_with_checksums  # type: ignore[method-assign]
+    S3Response.head_object = _composite_in_full  # type: ignore[method-assign]
 
 
 def stranger(request: Request) -> AwsError | None:
@@ -60,6 +63,40 @@ def stranger(request: Request) -> AwsError | None:
     if all(owner in (None, ACCOUNT) for owner in expected):
         return None
     return AwsError("AccessDenied", "Access Denied", status=403)
+
+
+_list_parts, _head_object = S3Response.list_parts, S3Response.head_object
+
+
+def _composite_in_full(self: S3Response, *args: Any, **named: Any) -> Any:
+    """Replaces ``S3Response.head_object``, which leaves out how many parts a composite checksum is of (5.2.5)."""
+    status, headers, body = _head_object(self, *args, **named)
+    if headers.get("x-amz-checksum-type") == "COMPOSITE":
+        count = str(headers["ETag"]).strip('"').rpartition("-")[2]
+        for name in [name for name in headers if name.removeprefix(_PREFIX).upper() in _ALGORITHMS]:
+            headers[name] = f"{headers[name].partition('-')[0]}-{count}"
+    return status, headers, body
+
+
+def _parts_with_checksums(self: S3Response) -> Any:
+    """Replaces ``S3Response.list_parts``, which tells no checksums (5.2.5); a resumed upload lives by them."""
+    told = self.serialized
+
+    def serialized(result: ActionResult) -> Any:
+        content: Any = result.result
+        upload = self.backend.get_bucket(self.bucket_name).multiparts[content["UploadId"]]
+        algorithm = upload.metadata.get("x-amz-checksum-algorithm")
+        if algorithm in _ALGORITHMS:
+            for part in content["Parts"]:
+                value = compute_checksum(upload.parts[part["PartNumber"]].value, algorithm).decode()
+                part[f"Checksum{algorithm}"] = value
+        return told(result)
+
+    self.serialized = serialized  # type: ignore[method-assign, assignment]  # for this one answer
+    try:
+        return _list_parts(self)
+    finally:
+        del self.serialized  # the method of the class again
 
 
 def _checked_checksum(self: S3Response, response_headers: dict[str, Any]) -> tuple[str, str | None]:

@@ -27,6 +27,7 @@ def test_a_file_that_was_named_must_be_there(tmp_path: Path) -> None:
     ("lambda: {runtime: python3.9}", "lambda.runtime"),
     ("lambda: {canary: {shares: [0.5, 0.4, 1.0]}}", "lambda.canary: .*shares must rise to 1"),
     ("lambda: {canary: {sharez: [1.0]}}", "unknown key lambda.canary.sharez; the nearest is shares"),
+    ("kms_keys: k", "unknown key kms_keys; the nearest is kms_key"),
     ("lambda: [", "not YAML"),
     ("- a", "dictionary"),
 ])

@@ -1,0 +1,125 @@
+"""S3 as this project uses it: created once, proven by what S3 computed, gone on with after a kill."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import boto3
+import pytest
+
+from serving.aws import Aws, multipart
+from serving.aws.multipart import Parts
+from serving.errors import AwsConflict
+from serving.localaws import running
+
+from .test_deploy import environment
+
+BUCKET, MIB = "slipway-123456789012-us-east-1", 1 << 20
+
+
+@pytest.fixture(scope="module", autouse=True)
+def account() -> Iterator[None]:
+    with running() as variables, environment(**variables):
+        yield
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A file of five parts, and its SHA-256."""
+    path = tmp_path_factory.mktemp("large") / "model.onnx"
+    path.write_bytes(b"".join(bytes([n]) * (16 * MIB) for n in range(4)) + b"the last part")
+    return path, hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def control(method: str, what: str, body: Any = None) -> Any:
+    data = json.dumps(body).encode() if body else None
+    return json.load(urlopen(Request(f"{os.environ['AWS_ENDPOINT_URL']}/_slipway/{what}", data, method=method)))  # noqa: S310
+
+
+def calls(operation: str) -> int:
+    return sum(call["operation"] == operation for call in control("GET", "calls"))
+
+
+def cut_off(key: str, path: Path, parts: list[int], part: int = multipart.PART) -> None:
+    """What a killed upload leaves: these parts of the file and no object."""
+    s3 = boto3.client("s3")
+    number = s3.create_multipart_upload(Bucket=BUCKET, Key=key, ChecksumAlgorithm="SHA256")["UploadId"]
+    content = path.read_bytes()
+    for n in parts:
+        body = content[(n - 1) * part : n * part]
+        s3.upload_part(Bucket=BUCKET, Key=key, UploadId=number, PartNumber=n, Body=body,
+                       ChecksumSHA256=base64.b64encode(hashlib.sha256(body).digest()).decode())
+    control("DELETE", "calls")
+
+
+def test_a_large_file_is_proven_by_its_parts_without_being_fetched(large: tuple[Path, str], tmp_path: Path) -> None:
+    path, sha256 = large
+    sent: list[int] = []
+    Aws().storage.create_object(BUCKET, "large", path, sha256, sent=sent.append)
+    assert sum(sent) == path.stat().st_size
+    control("DELETE", "calls")
+    found = Aws().storage.object(BUCKET, "large")
+    assert found is not None and found.is_file(path, sha256)
+    assert calls("GetObject") == 0
+    other = tmp_path / "other"
+    other.write_bytes(path.read_bytes()[:-1] + b"!")
+    assert not found.is_file(other, sha256), "what somebody wrote beside the object is no proof"
+    assert Aws().storage.sha256(BUCKET, "large") == sha256
+
+
+def test_what_a_killed_upload_left_is_gone_on_with_and_nothing_is_sent_twice(large: tuple[Path, str]) -> None:
+    path, sha256 = large
+    cut_off("cut", path, [1, 3])
+    Aws().storage.create_object(BUCKET, "cut", path, sha256)
+    assert (calls("UploadPart"), calls("CreateMultipartUpload")) == (3, 0)
+    found = Aws().storage.object(BUCKET, "cut")
+    assert found is not None and Aws().storage.sha256(BUCKET, "cut") == sha256
+
+
+def test_parts_of_another_size_are_not_gone_on_with(large: tuple[Path, str]) -> None:
+    path, sha256 = large
+    cut_off("recut", path, [1], part=5 * MIB)
+    Aws().storage.create_object(BUCKET, "recut", path, sha256)
+    assert (calls("UploadPart"), calls("CreateMultipartUpload")) == (5, 1)
+    assert Aws().storage.sha256(BUCKET, "recut") == sha256
+
+
+def test_a_large_file_is_created_only_once_and_leaves_no_parts(large: tuple[Path, str], tmp_path: Path) -> None:
+    path, sha256 = large
+    Aws().storage.create_object(BUCKET, "once", path, sha256)
+    with pytest.raises(AwsConflict):
+        Aws().storage.create_object(BUCKET, "once", path, sha256)
+    left = boto3.client("s3").list_multipart_uploads(Bucket=BUCKET).get("Uploads", [])
+    assert [upload["Key"] for upload in left if upload["Key"] == "once"] == []
+
+
+@pytest.mark.parametrize("operation", ["CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"])
+def test_a_lost_answer_ends_in_the_same_object(large: tuple[Path, str], operation: str) -> None:
+    path, sha256 = large
+    control("POST", "faults", {"kind": "lost", "service": "s3", "operation": operation})
+    Aws().storage.create_object(BUCKET, f"lost-{operation}", path, sha256)
+    found = Aws().storage.object(BUCKET, f"lost-{operation}")
+    assert found is not None and found.is_file(path, sha256)
+
+
+def test_the_key_that_encrypts_can_be_named(tmp_path: Path) -> None:
+    path = tmp_path / "small"
+    path.write_bytes(b"small")
+    Aws(kms_key="alias/ours").storage.create_object(BUCKET, "small", path, hashlib.sha256(b"small").hexdigest())
+    head = boto3.client("s3").head_object(Bucket=BUCKET, Key="small")
+    assert (head["ServerSideEncryption"], head["SSEKMSKeyId"]) == ("aws:kms", "alias/ours")
+
+
+@pytest.mark.parametrize(("total", "count"), [(64 * MIB + 1, 5), (160_000 * MIB, 10_000), (160_000 * MIB + 1, 9_412)])
+def test_no_file_has_more_parts_than_s3_takes(total: int, count: int) -> None:
+    parts = Parts.of(total)
+    assert parts.count == count
+    start, size = parts.span(parts.count)
+    assert start + size == total
