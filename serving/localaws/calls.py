@@ -51,7 +51,7 @@ def identify(name: str, request: Request) -> Called:
 
 def _match(name: str, request: Request) -> Called:
     for service in _MODELS.get(name, (name,)):
-        if service not in _known_services():
+        if service not in known_services():
             continue
         with contextlib.suppress(NotFound, NotImplementedError, LookupError, ValueError):
             return Called(service, get_service_router(service).match(request)[0])
@@ -59,7 +59,7 @@ def _match(name: str, request: Request) -> Called:
 
 
 @functools.cache
-def _known_services() -> frozenset[str]:
+def known_services() -> frozenset[str]:
     """The services that botocore has a model of."""
     spec = importlib.util.find_spec("botocore")
     folders = [Path(place) / "data" for place in (spec.submodule_search_locations or ())] if spec else []

@@ -2,6 +2,7 @@
 
 AwsError            an answer in AWS's own error shape; a client sees botocore's ClientError
 LocalAwsError       the emulator itself cannot do what its user asked
+LocalAwsRefused     what its user asked may not be done
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from serving.errors import ServingError
+from serving.errors import Refused, ServingError
 
 
 class AwsError(Exception):
@@ -35,3 +36,7 @@ class LocalAwsError(ServingError):
     """Why can the local AWS not start or go on? The message says what to do next."""
 
     exit_code: ClassVar[int] = 3
+
+
+class LocalAwsRefused(Refused):
+    """Why may it not be done? The message says what to do next."""

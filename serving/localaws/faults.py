@@ -16,14 +16,18 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, fields
+from difflib import get_close_matches
 from enum import Enum
+from pathlib import Path
+from types import UnionType
 from typing import Any
 
 from moto.core.request import Request
+from moto.core.utils import get_service_model
 from werkzeug.wrappers import Response
 
-from serving.localaws.calls import Called, refuse
-from serving.localaws.errors import AwsError
+from serving.localaws.calls import Called, known_services, refuse
+from serving.localaws.errors import AwsError, LocalAwsError
 
 _KEPT_CALLS = 100_000
 _THROTTLES = {
@@ -52,7 +56,7 @@ class Fault:
         kind: What.
         service: botocore's name of the service; empty for every one.
         operation: AWS's name of the operation; empty for every one.
-        times: How often; it is over then.
+        times: How often; it is over then. 0 for as long as it is there.
         skip: So many matching calls go well first.
         probability: For each call that matches.
         seconds: How long, for a delay.
@@ -77,7 +81,47 @@ class Fault:
         unknown = sorted(set(text) - known)
         if unknown:
             raise ValueError(f"unknown key {unknown[0]}; known are {', '.join(sorted(known))}")
-        return cls(**{**text, "kind": Kind(text.get("kind"))})
+        made = cls(**{**text, "kind": Kind(text.get("kind"))})
+        for name, kind in _NUMBERS.items():
+            if not isinstance(getattr(made, name), kind) or isinstance(getattr(made, name), bool):
+                raise ValueError(f"{name}: found {getattr(made, name)!r}, wanted a number")
+        _require_known(made.service, made.operation)
+        return made
+
+    @classmethod
+    def parse_file(cls, file: Path) -> list[Fault]:
+        """Read a YAML file with a list ``faults``.
+
+        Raises:
+            LocalAwsError: It has none, or one of them is not understood.
+        """
+        import yaml
+
+        try:
+            held = yaml.safe_load(file.read_text(encoding="utf-8"))
+            if not isinstance(held, dict) or set(held) != {"faults"} or not isinstance(held["faults"], list):
+                raise ValueError("wanted one key `faults` with a list")
+            return [cls.parse(item) for item in held["faults"]]
+        except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
+            raise LocalAwsError(f"{file}: {error}") from error
+
+
+_NUMBERS: dict[str, type | UnionType] = {"times": int, "skip": int, "probability": int | float, "seconds": int | float}
+
+
+def _require_known(service: str, operation: str) -> None:
+    """A fault that names what AWS does not have would never happen, and the test that rests on it would be green."""
+    if service and service not in known_services():
+        raise ValueError(f"unknown service {service}{_nearest(service, known_services())}")
+    if service and operation:
+        operations = get_service_model(service).operation_names
+        if operation not in operations:
+            raise ValueError(f"{service} has no operation {operation}{_nearest(operation, operations)}")
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    near = get_close_matches(word, list(known), n=1)
+    return f"; the nearest is {near[0]}" if near else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +145,11 @@ class Faults:
     _calls: deque[Seen] = field(default_factory=lambda: deque(maxlen=_KEPT_CALLS))
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def expect(self, faults: Iterable[Fault]) -> None:
+        """Make these go wrong from now on."""
+        with self._lock:
+            self._faults.extend(faults)
+
     def control(self, request: Request) -> Response:
         """Answer /_slipway/faults and /_slipway/calls."""
         held: Any = self._faults if request.path.endswith("/faults") else self._calls
@@ -112,7 +161,7 @@ class Faults:
                 added = [Fault.parse(item) for item in (given if isinstance(given, list) else [given])]
             except (ValueError, TypeError) as error:
                 return Response(f"{error}\n", 400)
-            held.extend(added)
+            self.expect(added)
         shown = [{**asdict(item), **({"kind": item.kind.value} if isinstance(item, Fault) else {})} for item in held]
         return Response(json.dumps(shown), content_type="application/json")
 
@@ -153,9 +202,10 @@ class Faults:
                     continue
                 if self.draw() >= fault.probability:
                     continue
-                fault.times -= 1
-                if fault.times <= 0:
-                    self._faults.remove(fault)
+                if fault.times > 0:
+                    fault.times -= 1
+                    if fault.times == 0:
+                        self._faults.remove(fault)
                 return fault
         return None
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import fcntl
 import json
 import threading
+import time
 from pathlib import Path
 from typing import IO, Any
 
+from serving.localaws import kept
 from serving.localaws.endpoints import EndpointService
 from serving.localaws.errors import LocalAwsError
 from serving.localaws.functions import FunctionService
@@ -15,6 +17,7 @@ from serving.localaws.objects import Objects
 
 _SCHEMA = 1
 _EVERY_SECONDS = 1.0
+_LOCK_ATTEMPTS, _LOCK_SECONDS = 5, 0.02
 
 
 class Keeper:
@@ -48,6 +51,8 @@ class Keeper:
             if data["schema"] != _SCHEMA:
                 raise ValueError(f"schema {data['schema']}, wanted {_SCHEMA}")
             self._objects.load(data["buckets"])
+            if "rest" in data:  # accounts kept before 2026-11-25 have it not
+                kept.load(data["rest"])
             self._functions.load(data["functions"])
             self._endpoints.load(data["endpoints"])
         except (ValueError, KeyError, TypeError, OSError) as error:
@@ -63,6 +68,9 @@ class Keeper:
         """Write once more, and then no more."""
         self._stop.set()
         self._save()
+
+    def release(self) -> None:
+        """Leave the folder to others."""
         self._lock.close()
 
     def _run(self) -> None:
@@ -76,6 +84,7 @@ class Keeper:
         account = {
             "schema": _SCHEMA,
             "buckets": self._objects.dump(),
+            "rest": kept.dump(),
             "functions": self._functions.dump(),
             "endpoints": self._endpoints.dump(),
         }
@@ -90,11 +99,16 @@ class Keeper:
 def _locked(file: Path) -> IO[str]:
     """Hold a state folder for this process alone; the lock goes with the process, however it ends."""
     held = file.open("w")
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        held.close()
-        raise LocalAwsError(
-            f"another local AWS keeps its account in {file.parent}. Next: stop it, or start with another --state"
-        ) from error
+    for attempt in range(_LOCK_ATTEMPTS):  # whoever asks whether it is held, holds it for a moment
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if attempt + 1 < _LOCK_ATTEMPTS:
+                time.sleep(_LOCK_SECONDS)
+                continue
+            held.close()
+            raise LocalAwsError(
+                f"another local AWS keeps its account in {file.parent}. Next: stop it, or start with another --state"
+            ) from error
+        break
     return held

@@ -1,6 +1,6 @@
 """S3's state: a list of objects and their versions as JSON, their bytes in files named by their hash.
 
-moto 5.2.5 keeps buckets in memory only. Kept are versioning and the objects; other settings of a bucket are not.
+moto 5.2.5 keeps buckets in memory only. Kept here are versioning and the objects; a bucket's settings are in `kept`.
 """
 
 from __future__ import annotations

@@ -16,6 +16,8 @@ class Options:
         settle_seconds: How long a changed function stays Pending or InProgress.
         speed: SageMaker's waiting times, such as baking, are divided by this.
         image: ``PATTERN=COMMAND`` each: how container images are played, before the built-in way for AWS's own.
+        faults: A YAML file with a list ``faults``: what goes wrong from the start.
+        auth: Refuse requests that are not signed with a secret that the account knows.
         sandbox: Use bubblewrap where it works, for AWS's own read-only paths.
     """
 
@@ -24,4 +26,6 @@ class Options:
     settle_seconds: float = 0.0
     speed: float = 1.0
     image: tuple[str, ...] = ()
+    faults: Path | None = None
+    auth: bool = False
     sandbox: bool = True

@@ -116,6 +116,11 @@ class Nursery:
             self._groups.discard(process.pid)
             self._tell_guard(f"-{process.pid}\n")
 
+    def count(self) -> int:
+        """How many processes were started and not ended?"""
+        with self._lock:
+            return len(self._groups)
+
     def close(self) -> None:
         """End every process still there; after this none can be started."""
         with self._lock:

@@ -44,6 +44,9 @@ def _bucket(key_arn: str) -> None:
     backend = s3_backends[ACCOUNT][PARTITION]
     if BUCKET not in backend.buckets:
         backend.create_bucket(BUCKET, REGION)
+    bucket = backend.buckets[BUCKET]
+    if bucket.encryption or bucket.policy or bucket.public_access_block:
+        return  # somebody's settings, kept
     backend.put_bucket_versioning(BUCKET, "Enabled")
     blocked = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
     backend.put_public_access_block(BUCKET, dict.fromkeys(blocked, True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import subprocess
@@ -10,6 +11,7 @@ import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +20,14 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoReque
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Response
 
-from serving.localaws import moto_edges, seeds
+from serving.localaws import account, moto_edges, seeds
 from serving.localaws.account import ACCOUNT
 from serving.localaws.alarms import Watcher
 from serving.localaws.calls import identify, refuse
 from serving.localaws.endpoints import EndpointService
 from serving.localaws.endpoints.images import Recipe
 from serving.localaws.errors import AwsError, LocalAwsError
-from serving.localaws.faults import Faults
+from serving.localaws.faults import Fault, Faults
 from serving.localaws.functions import FunctionService
 from serving.localaws.interpreters import Interpreter, find_interpreters
 from serving.localaws.keeper import Keeper
@@ -34,10 +36,12 @@ from serving.localaws.premises import Premises
 from serving.localaws.processes import Nursery
 from serving.localaws.protocol import Service
 from serving.localaws.sandbox import Sandbox
+from serving.localaws.signatures import verify
 
 _SCOPE = re.compile(r"Credential=[^/]+/\d{8}/(?P<region>[a-z0-9-]+)/(?P<service>[a-z0-9-]+)/aws4_request")
 _LAMBDA_PATH = re.compile(r"/20\d\d-\d\d-\d\d/(functions|layers|tags|account-settings|event-source-mappings)\b")
 _PACKAGES = "/_slipway/packages/"
+_INVENTORY = "/_slipway/inventory"
 _FAULTS = ("/_slipway/faults", "/_slipway/calls")
 
 Environ = dict[str, Any]
@@ -49,6 +53,7 @@ class LocalAws:
 
     def __init__(self, options: Options) -> None:
         moto_edges.install()
+        faults = Fault.parse_file(options.faults) if options.faults else []
         recipes = [Recipe.parse(text) for text in options.image]
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._server = _bind(options.port, self)
@@ -61,7 +66,9 @@ class LocalAws:
         self.functions = FunctionService(premises, settle_seconds=options.settle_seconds)
         self._endpoints = EndpointService(premises, recipes=recipes, speed=options.speed)
         self._watcher = Watcher()
+        self._auth = options.auth
         self._faults = Faults()
+        self._faults.expect(faults)
         hosting = (self._endpoints.service, self._endpoints.runtime)
         self._services: Mapping[str, Sequence[Service]] = {"lambda": (self.functions.service,), "sagemaker": hosting}
         self._keeper = Keeper(self.state, self.functions, self._endpoints) if options.state else None
@@ -112,6 +119,8 @@ class LocalAws:
         self.functions.close()
         self._server.shutdown()
         self._server.server_close()
+        if self._keeper:
+            self._keeper.release()  # last: who waits for the folder waits for the processes too
         if self._scratch is not None:
             self._scratch.cleanup()
 
@@ -122,10 +131,14 @@ class LocalAws:
             return self.functions.urls.answer(request)(environ, start_response)
         if request.path.startswith(_PACKAGES):
             return self._package(request.path.removeprefix(_PACKAGES))(environ, start_response)
+        if request.path == _INVENTORY:
+            return Response(json.dumps(self._inventory()), content_type="application/json")(environ, start_response)
         if request.path in _FAULTS:
             return self._faults.control(request)(environ, start_response)
         region, name = _addressee(request)
         called = identify(name, request)
+        if self._auth and (denied := verify(Request(environ), account.secret_of, datetime.now(UTC))):
+            return refuse(called, request, denied)(environ, start_response)
         try:
             return self._faults.answer(called, request, self._played(region, name, request), environ, start_response)
         except NotImplementedError as gap:
@@ -143,6 +156,14 @@ class LocalAws:
         if name == "s3" and (stranger := moto_edges.stranger(request)):
             return refuse(identify("s3", request), request, stranger)
         return _unplayed(request) if name == "lambda" else self._moto
+
+    def _inventory(self) -> dict[str, int]:
+        return {
+            "buckets": account.count_buckets(),
+            "functions": self.functions.count(),
+            "endpoints": self._endpoints.count(),
+            "processes": self._nursery.count(),
+        }
 
     def _package(self, sha256: str) -> Response:
         content = self.functions.packages.archive(sha256)

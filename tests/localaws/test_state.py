@@ -131,3 +131,44 @@ def test_two_local_awss_do_not_share_a_folder(tmp_path: Path) -> None:
         running("--state", str(tmp_path)),
     ):
         pass
+
+
+def test_keys_roles_policies_settings_and_alarms_are_there_after_a_restart(tmp_path: Path) -> None:
+    statement = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+
+    def told(environment: dict[str, str]) -> list[Any]:
+        iam, s3, kms = (client_for(environment, service) for service in ("iam", "s3", "kms"))
+        (alarm,) = client_for(environment, "cloudwatch").describe_alarms()["MetricAlarms"]
+        alarm.pop("AlarmConfigurationUpdatedTimestamp")
+        return [
+            iam.get_role_policy(RoleName="made", PolicyName="own")["PolicyDocument"],
+            iam.list_attached_role_policies(RoleName="made")["AttachedPolicies"],
+            iam.get_role(RoleName="made")["Role"]["AssumeRolePolicyDocument"],
+            s3.get_bucket_policy(Bucket=BUCKET)["Policy"],
+            s3.get_bucket_encryption(Bucket=BUCKET)["ServerSideEncryptionConfiguration"],
+            s3.get_public_access_block(Bucket=BUCKET)["PublicAccessBlockConfiguration"],
+            kms.describe_key(KeyId="alias/mine")["KeyMetadata"],
+            kms.decrypt(CiphertextBlob=(tmp_path / "sealed").read_bytes())["Plaintext"],
+            alarm,
+        ]
+
+    with running("--state", str(tmp_path / "state")) as environment:
+        iam, s3, kms = (client_for(environment, service) for service in ("iam", "s3", "kms"))
+        iam.create_role(RoleName="made", AssumeRolePolicyDocument=json.dumps({"Statement": [trust]}))
+        iam.put_role_policy(RoleName="made", PolicyName="own", PolicyDocument=policy)
+        arn = iam.create_policy(PolicyName="shared", PolicyDocument=policy)["Policy"]["Arn"]
+        iam.attach_role_policy(RoleName="made", PolicyArn=arn)
+        s3.put_bucket_policy(Bucket=BUCKET, Policy=policy)
+        key = kms.create_key()["KeyMetadata"]["KeyId"]
+        kms.create_alias(AliasName="alias/mine", TargetKeyId=key)
+        (tmp_path / "sealed").write_bytes(kms.encrypt(KeyId=key, Plaintext=b"said")["CiphertextBlob"])
+        client_for(environment, "cloudwatch").put_metric_alarm(
+            AlarmName="a", Namespace="n", MetricName="m", ComparisonOperator="GreaterThanThreshold", Period=60,
+            EvaluationPeriods=1, Threshold=1.0, Statistic="Sum", Dimensions=[{"Name": "d", "Value": "v"}],
+            TreatMissingData="ignore",
+        )  # fmt: skip
+        before = told(environment)
+    with running("--state", str(tmp_path / "state")) as environment:
+        assert told(environment) == before

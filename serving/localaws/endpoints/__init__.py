@@ -41,3 +41,7 @@ class EndpointService:
         """Put back what `dump` gave; endpoints start again."""
         for region, shelf in data.items():
             kept.load(self._shelves[region], shelf, self._lifecycle)
+
+    def count(self) -> int:
+        """How many endpoints are there, in every region?"""
+        return sum(len(shelf.endpoints) for shelf in self._shelves)

@@ -52,6 +52,10 @@ class FunctionService:
         for region, catalog in data.items():
             kept.load(self._control.catalog(region), catalog, self.packages)
 
+    def count(self) -> int:
+        """How many functions are there, in every region?"""
+        return sum(len(catalog.functions) for catalog in self._control.catalogs())
+
     def close(self) -> None:
         """End every function's processes."""
         self._host.close()
