@@ -182,6 +182,7 @@ class MortalAws(Aws):
     """Counts the calls that change anything, and dies before one of them."""
 
     def __init__(self, dies_before: int = -1) -> None:
+        super().__init__()
         self.made: list[str] = []
         self._dies_before = dies_before
 
