@@ -6,13 +6,12 @@ and what time it is are settled at the same moment, once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
-from sqlalchemy.orm import Session
-
-from registry import policy, shown, tables
+from registry import policy, shown
 from registry.errors import PromotionRefused
 from registry.freeze import stored_at
 from registry.gates import Champion
@@ -49,17 +48,30 @@ class Found:
         return str(self.version)
 
 
+class Pages(Protocol):
+    """Where a book is written: a database's tables in one transaction (`tables.Chain`)."""
+
+    def append(self, draft: Draft) -> Entry:
+        """Write one entry at the end of the chain."""
+
+    def of_version(self, model: str, version: int) -> Iterable[Entry]:
+        """All entries of one version, oldest first."""
+
+    def freeze(self, path: str, model: str, version: int) -> None:
+        """From now on nothing under this path may be written."""
+
+
 @dataclass(frozen=True, slots=True)
 class Book:
-    """The ledger in one transaction, with who acts and when."""
+    """The ledger while it is open for somebody, and when that is."""
 
-    session: Session
+    pages: Pages
     actor: Actor
     now: datetime
 
     def write(self, kind: Kind, model: str, version: int, body: Shape) -> Entry:
         """Append one entry; it is there when the transaction is, and else never was."""
-        return tables.append(self.session, Draft(self.now, kind, model, version, self.actor, body.dump()))
+        return self.pages.append(Draft(self.now, kind, model, version, self.actor, body.dump()))
 
     def standing(self, found: Found) -> Standing:
         """What the ledger says about a version.
@@ -67,7 +79,7 @@ class Book:
         A number can come back after its model was deleted by other means; what was said of the old one says nothing
         about the new one.
         """
-        now = standing(tables.of_version(self.session, found.model, found.number))
+        now = standing(self.pages.of_version(found.model, found.number))
         return now if now.created == found.created else Standing()
 
     def champion(self, found: Found) -> Champion:
@@ -104,7 +116,7 @@ class Book:
         """From here on the server refuses to write this version's files."""
         path = stored_at(found.location)
         if path:
-            tables.freeze(self.session, path, found.model, found.number)
+            self.pages.freeze(path, found.model, found.number)
 
     def take_rejection(self, found: Found, text: str) -> None:
         """Write down a no; an author's no counts as a withdrawal would, nobody's does not."""

@@ -12,21 +12,13 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 from registry import tables
 from registry.errors import RegistryMisconfigured, RegistryUnreachable
 from registry.ledger import GENESIS
+from registry.plain_tables import ALIASES, MODELS, VERSIONS, aliases
 from registry.reading import Model
 from registry.wire import EntryShape, LedgerPage
 from registry.words import ModelVersion, Stage
 
-# MLflow 3.17's tables (mlflow/store/model_registry/dbmodels/models.py), the columns that are read here. Without its
-# workspaces, which need a store of their own, everything is in the one called `default`.
+# Without MLflow's workspaces, which need a store of their own, everything is in the one called `default`.
 _WORKSPACE = "default"
-_MODELS = sa.table("registered_models", sa.column("workspace"), sa.column("name"))
-_ALIASES = sa.table(
-    "registered_model_aliases", sa.column("workspace"), sa.column("name"), sa.column("alias"), sa.column("version")
-)
-_VERSIONS = sa.table(
-    "model_versions", sa.column("workspace"), sa.column("name"), sa.column("version"), sa.column("run_id"),
-    sa.column("source"), sa.column("current_stage"),
-)  # fmt: skip
 _DELETED = "Deleted_Internal"  # the stage that MLflow gives to what was deleted
 
 
@@ -51,15 +43,15 @@ class DatabaseReader:
     def model(self, name: str) -> Model | None:
         """A model by name."""
         with self._connected() as connection:
-            wanted = sa.select(_MODELS.c.name).where(_MODELS.c.workspace == _WORKSPACE, _MODELS.c.name == name)
+            wanted = sa.select(MODELS.c.name).where(MODELS.c.workspace == _WORKSPACE, MODELS.c.name == name)
             if connection.execute(wanted).first() is None:
                 return None
-            return Model(name, _aliases(connection, name).get(name, {}))
+            return Model(name, aliases(connection, _WORKSPACE, name))
 
     def version(self, model: str, number: int) -> ModelVersion | None:
         """A version by number."""
         with self._connected() as connection:
-            row = connection.execute(_versions(model).where(_VERSIONS.c.version == number)).first()
+            row = connection.execute(_versions(model).where(VERSIONS.c.version == number)).first()
             return None if row is None else _word(row)
 
     def numbers(self, model: str) -> Sequence[int]:
@@ -70,9 +62,9 @@ class DatabaseReader:
     def models(self) -> Sequence[Model]:
         """All models, by name."""
         with self._connected() as connection:
-            wanted = sa.select(_MODELS.c.name).where(_MODELS.c.workspace == _WORKSPACE).order_by(_MODELS.c.name)
-            names, aliases = [str(row.name) for row in connection.execute(wanted)], _aliases(connection)
-            return [Model(name, aliases.get(name, {})) for name in names]
+            wanted = sa.select(MODELS.c.name).where(MODELS.c.workspace == _WORKSPACE).order_by(MODELS.c.name)
+            names, pointed = [str(row.name) for row in connection.execute(wanted)], _all_aliases(connection)
+            return [Model(name, pointed.get(name, {})) for name in names]
 
     @contextmanager
     def _connected(self) -> Iterator[sa.Connection]:
@@ -87,17 +79,17 @@ class DatabaseReader:
             raise RegistryUnreachable(f"{self._uri} does not answer: {told}") from error
 
 
-def _aliases(connection: sa.Connection, name: str | None = None) -> dict[str, dict[str, int]]:
-    wanted = sa.select(_ALIASES.c.name, _ALIASES.c.alias, _ALIASES.c.version).where(_ALIASES.c.workspace == _WORKSPACE)
+def _all_aliases(connection: sa.Connection) -> dict[str, dict[str, int]]:
+    wanted = sa.select(ALIASES.c.name, ALIASES.c.alias, ALIASES.c.version).where(ALIASES.c.workspace == _WORKSPACE)
     found: dict[str, dict[str, int]] = {}
-    for row in connection.execute(wanted if name is None else wanted.where(_ALIASES.c.name == name)):
+    for row in connection.execute(wanted):
         found.setdefault(str(row.name), {})[str(row.alias)] = int(row.version)
     return found
 
 
 def _versions(model: str) -> sa.Select[Any]:
-    return sa.select(_VERSIONS).where(
-        _VERSIONS.c.workspace == _WORKSPACE, _VERSIONS.c.name == model, _VERSIONS.c.current_stage != _DELETED
+    return sa.select(VERSIONS).where(
+        VERSIONS.c.workspace == _WORKSPACE, VERSIONS.c.name == model, VERSIONS.c.current_stage != _DELETED
     )
 
 

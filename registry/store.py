@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -20,12 +20,12 @@ from mlflow.entities.model_registry.model_version_stages import STAGE_DELETED_IN
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, PERMISSION_DENIED
 from mlflow.store.artifact.utils.models import _parse_model_uri
-from mlflow.store.model_registry.dbmodels.models import SqlModelVersion, SqlRegisteredModel, SqlRegisteredModelAlias
+from mlflow.store.model_registry.dbmodels.models import SqlModelVersion
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 from mlflow.utils.time import get_current_time_millis
 from sqlalchemy.orm import Session
 
-from registry import shown, tables
+from registry import plain_tables, shown, tables
 from registry.book import TAKERS, Book, Found
 from registry.errors import PolicyInvalid, PromotionRefused
 from registry.gates import Champion, rival
@@ -37,6 +37,25 @@ from registry.views import Refusal, Shown
 from registry.whereabouts import SCHEME
 from registry.wire import GlassShape, WordShape, read
 from registry.words import Actor, ModelVersion, Stage
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenBook(Book):
+    """A book and the database transaction that it is written in."""
+
+    session: Session
+
+
+# The rows that a move can touch: the version itself, and whoever stands in a stage; built once, as in `tables`.
+_MOVABLE = sa.select(SqlModelVersion).where(
+    SqlModelVersion.workspace == sa.bindparam("of_workspace"),
+    SqlModelVersion.name == sa.bindparam("of_name"),
+    sa.or_(
+        SqlModelVersion.version == sa.bindparam("of_version"),
+        SqlModelVersion.current_stage.in_([stage.value for stage in Stage if stage.alias]),
+    ),
+    SqlModelVersion.current_stage != STAGE_DELETED_INTERNAL,
+)
 
 
 def open_store(store_uri: str, **_: object) -> GovernedStore:
@@ -61,12 +80,12 @@ class GovernedStore(Ledgered, SqlAlchemyStore):
         self._clock = clock
 
     @contextmanager
-    def _book(self) -> Iterator[Book]:
+    def _book(self) -> Iterator[_OpenBook]:
         """One transaction, first in the queue of writers; our refusals become MLflow's, which it tells its clients."""
         with self._sessions.transaction() as session:
-            tables.lock(session)
+            chain = tables.Chain(session, tables.lock(session))
             try:
-                yield Book(session, current_actor(), self._clock())
+                yield _OpenBook(chain, current_actor(), self._clock(), session)
             except PromotionRefused as error:
                 raise MlflowException(str(error), error_code=PERMISSION_DENIED) from error
             except (PolicyInvalid, ValueError) as error:
@@ -81,7 +100,7 @@ class GovernedStore(Ledgered, SqlAlchemyStore):
         """Move a version if the policy allows it; its alias goes with it, and whoever stood there is archived."""
         target = Stage(get_canonical_stage(stage))
         with self._book() as book:
-            return self._move(book, self._found(book, name, version), target, "stage")
+            return self._move(book, name, version, target, "stage")
 
     def set_registered_model_alias(self, name: str, alias: str, version: int | str) -> None:
         """Set an alias; @champion and @challenger are the stages Production and Staging."""
@@ -92,7 +111,7 @@ class GovernedStore(Ledgered, SqlAlchemyStore):
         with self._book() as book:
             if alias != stage.alias:
                 raise ValueError(f"@{alias} would be taken for @{stage.alias}. Next: use @{stage.alias}")
-            self._move(book, self._found(book, name, version), stage, "alias")
+            self._move(book, name, version, stage, "alias")
 
     def delete_registered_model_alias(self, name: str, alias: str) -> None:
         """Delete an alias; without @champion or @challenger its version is archived."""
@@ -102,74 +121,73 @@ class GovernedStore(Ledgered, SqlAlchemyStore):
         with self._book() as book:
             number = self._aliases(book.session, name).get(alias)
             if number is not None:
-                self._move(book, self._found(book, name, number), Stage.ARCHIVED, "alias")
+                self._move(book, name, number, Stage.ARCHIVED, "alias")
 
-    def _move(self, book: Book, found: Found, target: Stage, via: str, glass: str | None = None) -> MlflowVersion:
-        aliases = self._aliases(book.session, found.model)
+    def _move(
+        self, book: _OpenBook, name: str, version: int | str, target: Stage, via: str, glass: str | None = None
+    ) -> MlflowVersion:
+        rows, aliases = self._movable(book.session, name, version), self._aliases(book.session, name)
+        row = rows[int(version)]
+        found, now = _found(row), book.standing(_found(row))
         own = {alias for alias, number in aliases.items() if number == found.number and Stage.of_alias(alias)}
-        stands, now = found.version.stage is target and own == {target.alias} - {None}, book.standing(found)
+        stands = found.version.stage is target and own == {target.alias} - {None}
         if not stands or (target.alias and now.stands_on is None):  # adopted versions stand on nothing yet
             case = Case(
                 model=found.model, version=found.number, current=found.version.stage, target=target, mover=book.actor,
-                standing=now, champion=self._champion(book, found.model, aliases), glass=glass,
+                standing=now, champion=self._champion(book, found.model, aliases, rows), glass=glass,
             )  # fmt: skip
             decision = decide(case, book.rules(found.model, target), book.now)
             if not decision:
                 raise PromotionRefused(str(decision))
-            displaced = self._standing_in(book.session, found.model, target, but=found.number)
-            book.move(case, decision, displaced, via)
-            aliases = self._carry_out(book, found, target, displaced, aliases)
+            there = [r for n, r in rows.items() if n != found.number and r.current_stage == target.value]
+            displaced = sorted(there, key=lambda r: r.version) if target.alias else []
+            book.move(case, decision, tuple(int(r.version) for r in displaced), via)
+            aliases = self._carry_out(book, row, target, displaced, aliases)
             if not all(approval.entry for approval in decision.approvals):
                 self._show(book, found)  # the move itself was an approval
-        row = self._get_sql_model_version(book.session, found.model, found.number)
         made: MlflowVersion = row.to_mlflow_entity()
         made.aliases = [alias for alias, number in aliases.items() if number == found.number]
         return made
 
+    def _movable(self, session: Session, name: str, version: int | str) -> dict[int, Any]:
+        """The version's row, and those of whoever stands in a stage with an alias, by number."""
+        asked = {**plain_tables.asked(self._get_active_workspace(), name), "of_version": int(version)}
+        rows = {int(row.version): row for row in session.scalars(_MOVABLE, asked)}
+        if int(version) not in rows:
+            self._get_sql_model_version(session, name, version)  # says, in MLflow's words, what is not there
+        return rows
+
     def _carry_out(
-        self, book: Book, found: Found, target: Stage, displaced: tuple[int, ...], aliases: dict[str, int]
+        self, book: _OpenBook, row: Any, target: Stage, displaced: Sequence[Any], aliases: dict[str, int]
     ) -> dict[str, int]:
         """Write what was decided: stages, times and aliases, as MLflow's own calls would, in as few statements."""
-        session, name, now = book.session, found.model, get_current_time_millis()
-        versions = self._get_query(session, SqlModelVersion).filter(SqlModelVersion.name == name)
-        for numbers, stage in ((displaced, Stage.ARCHIVED), ((found.number,), target)):
-            if numbers:
-                changed = {"current_stage": stage.value, "last_updated_time": now}
-                versions.filter(SqlModelVersion.version.in_(numbers)).update(changed, synchronize_session="fetch")
-        models = self._get_query(session, SqlRegisteredModel).filter(SqlRegisteredModel.name == name)
-        models.update({"last_updated_time": now}, synchronize_session=False)
-        stale = {a for a, n in aliases.items() if a == target.alias or (n == found.number and Stage.of_alias(a))}
+        number, now, where = int(row.version), get_current_time_millis(), self._get_active_workspace()
+        for changed, stage in (*((other, Stage.ARCHIVED) for other in displaced), (row, target)):
+            changed.current_stage, changed.last_updated_time = stage.value, now
+        plain_tables.touch(book.session, where, row.name, now)
+        stale = {a for a, n in aliases.items() if a == target.alias or (n == number and Stage.of_alias(a))}
         if stale:
-            rows = self._get_query(session, SqlRegisteredModelAlias).filter(SqlRegisteredModelAlias.name == name)
-            rows.filter(SqlRegisteredModelAlias.alias.in_(stale)).delete(synchronize_session=False)
-        kept = {alias: number for alias, number in aliases.items() if alias not in stale}
+            plain_tables.drop_aliases(book.session, where, row.name, stale)
+        kept = {alias: held for alias, held in aliases.items() if alias not in stale}
         if target.alias:
-            row = SqlRegisteredModelAlias(name=name, alias=target.alias, version=found.number)
-            session.add(self._with_workspace_field(row))
-            kept[target.alias] = found.number
+            plain_tables.add_alias(book.session, where, row.name, target.alias, number)
+            kept[target.alias] = number
         if target is Stage.PRODUCTION:
-            book.freeze(found)
+            book.freeze(_found(row))
         return kept
 
     def _aliases(self, session: Session, name: str) -> dict[str, int]:
         """All aliases of a model, and the versions that they point at."""
-        row = SqlRegisteredModelAlias
-        wanted: Any = sa.select(row.alias, row.version).where(row.name == name, *self._get_workspace_clauses(row))
-        return {found.alias: int(found.version) for found in session.execute(wanted)}
+        return plain_tables.aliases(session, self._get_active_workspace(), name)
 
-    def _champion(self, book: Book, name: str, aliases: Mapping[str, int] | None = None) -> Champion | None:
-        held = self._aliases(book.session, name) if aliases is None else aliases
-        number = held.get(str(Stage.PRODUCTION.alias))
-        return None if number is None else book.champion(self._found(book, name, number))
-
-    def _standing_in(self, session: Session, name: str, stage: Stage, but: int) -> tuple[int, ...]:
-        if stage.alias is None:
-            return ()
-        row = SqlModelVersion
-        wanted: Any = sa.select(row.version).where(
-            row.name == name, row.current_stage == stage.value, row.version != but, *self._get_workspace_clauses(row)
-        )
-        return tuple(sorted(int(found.version) for found in session.execute(wanted)))
+    def _champion(
+        self, book: _OpenBook, name: str, aliases: Mapping[str, int], rows: Mapping[int, Any]
+    ) -> Champion | None:
+        number = aliases.get(str(Stage.PRODUCTION.alias))
+        if number is None:
+            return None
+        row = rows.get(number)
+        return book.champion(self._found(book, name, number) if row is None else _found(row))
 
     # --- evidence and reviewers' words travel as tags
 
@@ -182,7 +200,7 @@ class GovernedStore(Ledgered, SqlAlchemyStore):
             found, text = self._found(book, name, version), tag.value or ""
             if tag.key == shown.GLASS_TAG:
                 glass = read(GlassShape, text)
-                self._move(book, found, Stage(glass.stage), "break-glass", glass.reason)
+                self._move(book, name, version, Stage(glass.stage), "break-glass", glass.reason)
             elif tag.key in TAKERS:
                 TAKERS[tag.key](book, found, text)
             else:
@@ -207,10 +225,11 @@ class GovernedStore(Ledgered, SqlAlchemyStore):
             raise MlflowException(f"tag {tag.key} is slipway's alone", error_code=PERMISSION_DENIED)
         super().set_registered_model_tag(name, tag)
 
-    def _show(self, book: Book, found: Found) -> None:
+    def _show(self, book: _OpenBook, found: Found) -> None:
         now = book.standing(found)
         if now.evidence:
-            champion = rival(self._champion(book, found.model), found.number)
+            aliases = self._aliases(book.session, found.model)
+            champion = rival(self._champion(book, found.model, aliases, {}), found.number)
             now = replace(now, evidence=judged(now.evidence, book.rules(found.model), champion))
         for key, value in shown.tags(now).items():
             if value is None:
@@ -240,7 +259,7 @@ class GovernedStore(Ledgered, SqlAlchemyStore):
             session.flush()
             return cast(MlflowVersion, made)
 
-    def _authors(self, book: Book, source: str) -> set[str]:
+    def _authors(self, book: _OpenBook, source: str) -> set[str]:
         """Whoever answers for these files already: registering them again, or copying, launders nobody."""
         same = self._get_query(book.session, SqlModelVersion).filter(
             SqlModelVersion.source == source, SqlModelVersion.current_stage != STAGE_DELETED_INTERNAL
@@ -284,13 +303,13 @@ class GovernedStore(Ledgered, SqlAlchemyStore):
             self._show(book, found)
             return cast(MlflowVersion, self.get_model_version(name, version))
 
-    def _versions(self, book: Book, name: str) -> list[Found]:
+    def _versions(self, book: _OpenBook, name: str) -> list[Found]:
         query = self._get_query(book.session, SqlModelVersion).filter(
             SqlModelVersion.name == name, SqlModelVersion.current_stage != STAGE_DELETED_INTERNAL
         )
         return [_found(row) for row in query]
 
-    def _found(self, book: Book, name: str, version: int | str) -> Found:
+    def _found(self, book: _OpenBook, name: str, version: int | str) -> Found:
         return _found(self._get_sql_model_version(book.session, name, int(version)))
 
     # --- what a reviewer looks at
@@ -330,11 +349,11 @@ class GovernedStore(Ledgered, SqlAlchemyStore):
             return rows
 
     @contextmanager
-    def _reading(self) -> Iterator[Book]:
+    def _reading(self) -> Iterator[_OpenBook]:
         with self.ManagedSessionMaker() as session:
-            yield Book(session, current_actor(), self._clock())
+            yield _OpenBook(tables.Chain(session), current_actor(), self._clock(), session)
 
-    def _view(self, book: Book, found: Found, champion: Found | None) -> Shown:
+    def _view(self, book: _OpenBook, found: Found, champion: Found | None) -> Shown:
         case = Case(
             model=found.model, version=found.number, current=found.version.stage, target=Stage.PRODUCTION,
             mover=Actor(NOBODY), standing=book.standing(found), champion=book.champion(champion) if champion else None,
@@ -358,7 +377,7 @@ class GovernedStore(Ledgered, SqlAlchemyStore):
                         book.adopt(found)
         return told
 
-    def _adopted(self, book: Book, found: Found) -> str:
+    def _adopted(self, book: _OpenBook, found: Found) -> str:
         stage, aliases = found.version.stage, self._aliases(book.session, found.model)
         own = {a for a, n in aliases.items() if n == found.number and Stage.of_alias(a)}
         wanted = {stage.alias} - {None}

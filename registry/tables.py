@@ -67,46 +67,82 @@ def create_tables(engine: sa.Engine) -> None:
                 raise
 
 
-def lock(session: Session) -> None:
-    """Queue behind other writers.
+# Built once: putting a statement together takes SQLAlchemy longer than SQLite takes to run it.
+_LOCK = sa.update(HEAD).values(seq=HEAD.c.seq)
+_LOCK_AND_HEAD = _LOCK.returning(HEAD.c.seq, HEAD.c.hash)
+_HEAD = sa.select(HEAD.c.seq, HEAD.c.hash)
+_SET_HEAD = sa.update(HEAD).values(seq=sa.bindparam("new_seq"), hash=sa.bindparam("new_hash"))
+_INSERT = sa.insert(LEDGER)
+_OF_VERSION = (
+    sa.select(LEDGER)
+    .where(LEDGER.c.model == sa.bindparam("of_model"), LEDGER.c.version == sa.bindparam("of_version"))
+    .order_by(LEDGER.c.seq)
+)
+
+
+def lock(session: Session) -> tuple[int, str]:
+    """Queue behind other writers; answers with the newest entry's number and hash.
 
     The update takes the write lock (SQLite's file, PostgreSQL's row) before anything is read, so that what is read
     afterwards cannot change until this transaction ends.
     """
-    session.execute(sa.update(HEAD).values(seq=HEAD.c.seq))
+    if session.get_bind().dialect.update_returning:
+        row = session.execute(_LOCK_AND_HEAD).one()
+        return int(row.seq), str(row.hash)
+    session.execute(_LOCK)  # MySQL
+    return head(session)
 
 
 def head(session: Session | sa.Connection) -> tuple[int, str]:
     """The newest entry's number and hash, without waiting for anybody."""
-    row = session.execute(sa.select(HEAD.c.seq, HEAD.c.hash)).one()
+    row = session.execute(_HEAD).one()
     return int(row.seq), str(row.hash)
 
 
-def append(session: Session, draft: Draft) -> Entry:
-    """Write one entry at the end of the chain, in the caller's transaction; the caller holds the lock."""
-    seq, prev = head(session)
-    entry = chained(draft, seq + 1, prev)
-    put(session, [entry])
-    return entry
+class Chain:
+    """The ledger in one transaction: what it says, and adding to its end.
+
+    `end` is what `lock` answered: nobody else can move it until the transaction ends. Without it nothing is added.
+    """
+
+    def __init__(self, session: Session, end: tuple[int, str] | None = None) -> None:
+        """Read the ledger in this transaction, and continue it after `end`."""
+        self._session, self._end = session, end
+
+    def append(self, draft: Draft) -> Entry:
+        """Write one entry at the end of the chain."""
+        if self._end is None:
+            raise RuntimeError("the ledger was opened for reading")
+        entry = chained(draft, self._end[0] + 1, self._end[1])
+        put(self._session, [entry])
+        self._end = entry.seq, entry.hash
+        return entry
+
+    def of_version(self, model: str, version: int) -> Iterator[Entry]:
+        """All entries of one version, oldest first."""
+        return of_version(self._session, model, version)
+
+    def freeze(self, path: str, model: str, version: int) -> None:
+        """From now on nothing under this path may be written."""
+        freeze(self._session, path, model, version)
 
 
 def put(session: Session, entries: Sequence[Entry]) -> None:
     """Write entries that have their places already; the caller holds the lock."""
-    for entry in entries:
-        session.execute(
-            sa.insert(LEDGER).values(
-                seq=entry.seq, at=stamp(entry.at), kind=entry.kind.value, model=entry.model, version=entry.version,
-                actor=entry.actor.name, verified=entry.actor.verified, body=entry.body, prev=entry.prev,
-                hash=entry.hash,
-            )
-        )  # fmt: skip
-        session.execute(sa.update(HEAD).values(seq=entry.seq, hash=entry.hash))
+    if not entries:
+        return
+    session.execute(_INSERT, [
+        {"seq": entry.seq, "at": stamp(entry.at), "kind": entry.kind.value, "model": entry.model,
+         "version": entry.version, "actor": entry.actor.name, "verified": entry.actor.verified, "body": entry.body,
+         "prev": entry.prev, "hash": entry.hash}
+        for entry in entries
+    ])  # fmt: skip
+    session.execute(_SET_HEAD, {"new_seq": entries[-1].seq, "new_hash": entries[-1].hash})
 
 
 def of_version(session: Session, model: str, version: int) -> Iterator[Entry]:
     """All entries of one version, oldest first: one query, however long the ledger is."""
-    wanted = sa.select(LEDGER).where(LEDGER.c.model == model, LEDGER.c.version == version).order_by(LEDGER.c.seq)
-    return map(_entry, session.execute(wanted))
+    return map(_entry, session.execute(_OF_VERSION, {"of_model": model, "of_version": version}))
 
 
 def page(
