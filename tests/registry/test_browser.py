@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import base64
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
 import pytest
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
 from registry import Stage, check
+from tests.chromium import chromium
 from tests.registry.servers import PASSWORD
 from tests.registry.world import World
 
@@ -32,14 +30,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[WebDriver]:
-    driver, chromium = shutil.which("chromedriver"), shutil.which("chromium")
-    if not driver or not chromium:
-        pytest.skip("needs Debian's chromium and chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for word in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1280,1000"):
-        options.add_argument(word)
-    opened = webdriver.Chrome(options=options, service=Service(driver))
+    opened = chromium()
     yield opened
     opened.quit()
 

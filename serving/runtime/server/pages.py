@@ -21,8 +21,8 @@ REFUSALS = {400: "not readable", 406: "no such answer", 411: "no length", 413: "
 def of(predictor: Predictor, settings: Settings) -> dict[str, tuple[str, bytes]]:
     """Which pages are served, by path?"""
     manifest = predictor.manifest
-    facts = {"model": f"{manifest.name}/{manifest.version}", "digest": manifest.digest, "path": settings.answers,
-             "kind": _kind(manifest), "labels": manifest.labels,
+    facts = {"model": f"{manifest.name}/{manifest.version}", "name": manifest.name, "version": manifest.version,
+             "digest": manifest.digest, "path": settings.answers, "kind": _kind(manifest), "labels": manifest.labels,
              "inputs": [_facts(t) for t in manifest.inputs]}
     page = PAGE.read_text(encoding="utf-8").replace("__FACTS__", json.dumps(facts).replace("<", "\\u003c"))
     described = json.dumps(openapi(predictor, settings)).encode()
@@ -113,4 +113,5 @@ def _kind(manifest: Manifest) -> str:
 
 def _facts(tensor: Tensor) -> dict[str, Any]:
     return {"name": tensor.name, "type": tensor.dtype, "shape": list(tensor.shape[1:]), "seen": tensor.seen,
-            "known": list(tensor.known[:200]), "missing": tensor.missing}
+            "bounds": tensor.bounds, "known": list(tensor.known[:200]), "missing": tensor.missing,
+            "closed": tensor.closed}
