@@ -31,6 +31,7 @@ COMMANDS = {
     "status": ("serving.commands:status", "Show registry, journal and AWS side by side, and where they differ."),
     "verify": ("serving.commands:verify", "Prove that what serves is what was approved."),
     "invoke": ("serving.commands:invoke", "Ask the version in service for an answer."),
+    "iam": ("serving.operate_commands:iam", "Print the least that each role needs, or a CloudFormation stack."),
     "local": ("serving.localaws.commands:local", "Run a local AWS, or a command against one."),
 }
 

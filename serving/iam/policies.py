@@ -1,0 +1,199 @@
+"""What publisher, deployer and runtime need, and no more, under one configuration. Pure.
+
+The publisher puts releases in S3. The deployer takes them into service, back, and proves what serves. `slipway deploy`
+does both, so who runs it needs both; `rollback`, `status`, `verify`, `invoke` and `logs` need the deployer's alone. The
+runtime is what a deployed release runs as.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..config import Settings
+from ..errors import ConfigurationInvalid
+from ..names import DEPLOYMENTS
+from .statements import Condition, Policy, Statement
+
+ROLES = ("publisher", "deployer", "runtime")
+TARGETS = ("lambda", "sagemaker")
+SAGEMAKER_ROLE = "slipway-exec-sagemaker"
+# What a release's bytes lie under; journals lie elsewhere, so that a publisher cannot say what serves.
+RELEASES = ("releases/*", "layers/*")
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whose account is it, where? The names may be CloudFormation's, as in ``${AWS::AccountId}``."""
+
+    id: str
+    region: str
+    partition: str = "aws"
+
+    def arn(self, service: str, resource: str, *, regional: bool = True) -> str:
+        """What is the ARN of a resource of ours?"""
+        return f"arn:{self.partition}:{service}:{self.region if regional else ''}:{self.id}:{resource}"
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What is everything called under one configuration in one account?"""
+
+    settings: Settings
+    account: Account
+
+    @property
+    def bucket(self) -> str:
+        """The bucket's name."""
+        return self.settings.bucket or f"{self.settings.prefix}-{self.account.id}-{self.account.region}"
+
+    @property
+    def key_alias(self) -> str:
+        """The alias of the key that the template makes."""
+        return f"alias/{self.settings.prefix}"
+
+    def s3(self, *keys: str) -> tuple[str, ...]:
+        """ARNs of objects, or of the bucket itself where no key is given."""
+        bucket = f"arn:{self.account.partition}:s3:::{self.bucket}"
+        return tuple(f"{bucket}/{key}" for key in keys) or (bucket,)
+
+    def role(self, role: str) -> str:
+        """The ARN of a role, given its name or its ARN."""
+        return role if role.startswith("arn:") else self.account.arn("iam", f"role/{role}", regional=False)
+
+    def regional(self, service: str, *resources: str) -> tuple[str, ...]:
+        """ARNs of resources of ours in this region, every name with our prefix."""
+        return tuple(self.account.arn(service, f"{one}{self.settings.prefix}-*") for one in resources)
+
+
+def policy(role: str, target: str, settings: Settings, account: Account) -> Policy:
+    """What does this role need to do its part for this target?
+
+    Args:
+        role: one of ROLES.
+        target: one of TARGETS.
+        settings: prefix, bucket, key and execution role.
+        account: whose.
+
+    Raises:
+        ConfigurationInvalid: there is no such role or target.
+    """
+    makers = {("publisher", "lambda"): publisher, ("publisher", "sagemaker"): publisher,
+              ("deployer", "lambda"): lambda_deployer, ("deployer", "sagemaker"): sagemaker_deployer,
+              ("runtime", "lambda"): lambda_runtime, ("runtime", "sagemaker"): sagemaker_runtime}
+    if (role, target) not in makers:
+        raise ConfigurationInvalid(f"no role {role!r} for {target!r}; roles: {', '.join(ROLES)}; "
+                                   f"targets: {', '.join(TARGETS)}")
+    return Policy(makers[role, target](Names(settings, account)))
+
+
+def publisher(names: Names) -> tuple[Statement, ...]:
+    """Put releases, and look whether they are there."""
+    return (
+        # Without ListBucket S3 answers 403 instead of 404 for a key that is free.
+        Statement("SeeWhatIsThere", ("s3:ListBucket", "s3:ListBucketMultipartUploads"), names.s3()),
+        Statement("PutReleases", ("s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload",
+                                  "s3:ListMultipartUploadParts"), names.s3(*RELEASES)),
+        _key(names, "EncryptReleases", "kms:GenerateDataKey", "kms:Decrypt"),
+    )
+
+
+def _reading(names: Names) -> tuple[Statement, ...]:
+    return (
+        Statement("SeeWhatIsThere", ("s3:ListBucket",), names.s3()),
+        Statement("ReadReleases", ("s3:GetObject",), names.s3(*RELEASES)),
+        Statement("KeepTheJournal", ("s3:GetObject", "s3:PutObject"), names.s3(f"{DEPLOYMENTS}*")),
+        _key(names, "EncryptTheJournal", "kms:GenerateDataKey", "kms:Decrypt"),
+    )
+
+
+def lambda_deployer(names: Names) -> tuple[Statement, ...]:
+    """Take a release into service on Lambda and back, ask it, prove it, read its log."""
+    functions, layers = names.regional("lambda", "function:"), names.regional("lambda", "layer:")
+    return (
+        *_reading(names),
+        Statement("ShipFunctions", (
+            "lambda:CreateFunction", "lambda:UpdateFunctionCode", "lambda:UpdateFunctionConfiguration",
+            "lambda:PublishVersion", "lambda:CreateAlias", "lambda:UpdateAlias"), functions),
+        Statement("LookAtFunctions", (
+            "lambda:GetFunction", "lambda:GetFunctionConfiguration", "lambda:GetAlias",
+            "lambda:ListVersionsByFunction"), functions),
+        Statement("AskFunctions", ("lambda:InvokeFunction",), functions),
+        Statement("PublishLayers", ("lambda:PublishLayerVersion",), layers),
+        Statement("UseLayers", ("lambda:GetLayerVersion",), tuple(f"{arn}:*" for arn in layers)),
+        Statement("FindLayers", ("lambda:ListLayerVersions",), ("*",)),  # knows no resource
+        _pass(names, names.settings.lambda_.role, "lambda.amazonaws.com"),
+        *_watching(names, "/aws/lambda/"),
+    )
+
+
+def sagemaker_deployer(names: Names) -> tuple[Statement, ...]:
+    """Take a release into service on SageMaker and back, ask it, prove it, read its log."""
+    configs, endpoints = names.regional("sagemaker", "endpoint-config/"), names.regional("sagemaker", "endpoint/")
+    models = names.regional("sagemaker", "model/")
+    return (
+        *_reading(names),
+        Statement("ShipModels", ("sagemaker:CreateModel", "sagemaker:DescribeModel", "sagemaker:DeleteModel"), models),
+        Statement("ShipConfigs", ("sagemaker:CreateEndpointConfig", "sagemaker:DescribeEndpointConfig",
+                                  "sagemaker:DeleteEndpointConfig"), configs),
+        # SageMaker asks for both resources of these two.
+        Statement("ShipEndpoints", ("sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint"), (*endpoints, *configs)),
+        Statement("AskEndpoints", ("sagemaker:DescribeEndpoint", "sagemaker:InvokeEndpoint"), endpoints),
+        Statement("TagThem", ("sagemaker:AddTags",), (*models, *configs, *endpoints)),
+        _pass(names, SAGEMAKER_ROLE, "sagemaker.amazonaws.com"),
+        *_watching(names, "/aws/sagemaker/Endpoints/"),
+    )
+
+
+def lambda_runtime(names: Names) -> tuple[Statement, ...]:
+    """Write the log; a function reads nothing, its release is in its code."""
+    return _logging(names, "/aws/lambda/")
+
+
+def sagemaker_runtime(names: Names) -> tuple[Statement, ...]:
+    """Fetch the model and, from ECR, the image; write the log and the metrics."""
+    pull = ("ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:BatchCheckLayerAvailability")
+    own_images = names.account.arn("ecr", f"repository/{names.settings.prefix}*")
+    return (
+        *_logging(names, "/aws/sagemaker/Endpoints/"),
+        Statement("SeeTheModel", ("s3:ListBucket",), names.s3()),
+        Statement("FetchTheModel", ("s3:GetObject",), names.s3("releases/*")),
+        _key(names, "DecryptTheModel", "kms:Decrypt"),
+        Statement("SignInToEcr", ("ecr:GetAuthorizationToken",), ("*",)),  # knows no resource
+        Statement("PullTheImage", pull, (own_images,)),
+        Statement("Measure", ("cloudwatch:PutMetricData",), ("*",),
+                  (Condition("StringLike", "cloudwatch:namespace", ("/aws/sagemaker/*", "AWS/SageMaker")),)),
+    )
+
+
+def _logging(names: Names, groups: str) -> tuple[Statement, ...]:
+    group = names.regional("logs", f"log-group:{groups}")
+    return (
+        Statement("MakeTheLog", ("logs:CreateLogGroup",), group),
+        Statement("WriteTheLog", ("logs:CreateLogStream", "logs:PutLogEvents"), tuple(f"{arn}:*" for arn in group)),
+    )
+
+
+def _watching(names: Names, groups: str) -> tuple[Statement, ...]:
+    group = names.regional("logs", f"log-group:{groups}")
+    return (
+        Statement("WatchCanaries", ("cloudwatch:GetMetricStatistics",), ("*",)),  # knows no resource
+        Statement("ReadLogs", ("logs:FilterLogEvents",), tuple(f"{arn}:*" for arn in group)),
+    )
+
+
+def _pass(names: Names, role: str, service: str) -> Statement:
+    return Statement("PassTheRuntimeRole", ("iam:PassRole",), (names.role(role),),
+                     (Condition("StringEquals", "iam:PassedToService", (service,)),))
+
+
+def _key(names: Names, sid: str, *actions: str) -> Statement:
+    """One key, used through S3 only; known by its alias where no ARN or id is configured."""
+    account, key = names.account, names.settings.kms_key or names.key_alias
+    by_s3 = Condition("StringEquals", "kms:ViaService", (f"s3.{account.region}.amazonaws.com",))
+    if key.startswith("arn:") and ":alias/" in key:
+        key = key[key.index("alias/"):]
+    if key.startswith("alias/"):
+        named = Condition("ForAnyValue:StringEquals", "kms:ResourceAliases", (key,))
+        return Statement(sid, actions, (account.arn("kms", "key/*"),), (by_s3, named))
+    arn = key if key.startswith("arn:") else account.arn("kms", f"key/{key}")
+    return Statement(sid, actions, (arn,), (by_s3,))
