@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from . import parity
 from .errors import GoldenFailed
-from .runtime.core import Golden
+from .golden import Golden
 
 Ask = Callable[[bytes], bytes]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import metadata, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from . import convert, parity
 from .convert.probe import probe
 from .convert.words import Arrays, Converted
 from .errors import BundleInvalid, ParityFailed, Unconvertible
-from .golden import Asked, requests_of, write_golden
+from .golden import Asked, plain, requests_of, write_golden
 from .runtime import manifest as manifests
 from .runtime.core import GOLDEN, MODEL, TEXTS, Predictor, reader_of
 from .runtime.errors import BundleBroken
@@ -75,16 +75,16 @@ def _bundled(release: Release, described: dict[str, Any], asked: Asked, converte
     said = _said(converted, asked.inputs)
     write_golden(into / GOLDEN, asked.inputs, asked.outputs or said)
     draft = _draft(release, converted, facts, into)
-    draft = replace(draft, labels=labels, inputs=probed.inputs, outputs=_outputs(said))
+    draft = draft._replace(labels=labels, inputs=probed.inputs, outputs=_outputs(said))
     predictor = Predictor(_written(into, draft).folder)
-    golden = parity.require(parity.compare(native, predictor.predict(asked.inputs), labels=bool(labels)),
+    golden = parity.require(parity.compare(native, plain(predictor.predict(asked.inputs)), labels=bool(labels)),
                             what=f"{what} as ONNX")
     edges = Parity(0, 0, 0.0, parity.TOLERANCE)
     if probed.answers:
         edges = parity.require(
-            parity.compare(probed.answers, predictor.predict(probed.edges), labels=bool(labels)),
+            parity.compare(probed.answers, plain(predictor.predict(probed.edges)), labels=bool(labels)),
             what=f"{what} as ONNX, asked awkward requests (empty, unseen, missing, extreme),")
-    return _written(into, replace(draft, parity=parity.recorded(golden, edges)))
+    return _written(into, draft._replace(parity=parity.recorded(golden, edges)))
 
 
 def verify(folder: Path) -> Bundle:
@@ -111,6 +111,7 @@ def _said(converted: Converted, inputs: Arrays) -> Arrays:
 
     Only where nobody wrote the native answers down; that both agree is shown before anything is shipped.
     """
+    import numpy as np
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -118,7 +119,8 @@ def _said(converted: Converted, inputs: Arrays) -> Arrays:
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = ort.InferenceSession(converted.model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     readers = {name: reader_of(text.to_dict()) for name, text in converted.texts.items()}
-    ready = {name: readers[name].read(rows.tolist())[0] if name in readers else rows for name, rows in inputs.items()}
+    ready = {name: np.asarray(readers[name].read(rows.tolist())[0]) if name in readers else rows
+             for name, rows in inputs.items()}
     return dict(zip(converted.outputs, session.run(list(converted.outputs), ready), strict=True))
 
 
@@ -145,7 +147,7 @@ def _draft(release: Release, converted: Converted, facts: dict[str, Any], folder
 
 def _licences() -> dict[str, str]:
     found = {}
-    for name in ("numpy", "onnxruntime"):
+    for name in ("onnxruntime",):
         said = metadata(name).json
         named = str(said.get("license_expression") or said.get("license") or "unknown")
         found[name] = named.partition("\n")[0]

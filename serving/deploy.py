@@ -14,10 +14,11 @@ from . import bundle as bundles
 from .aws import Aws
 from .bundle import Bundle
 from .execution import Report, execute
+from .golden import read_golden
 from .journal import Entry, Shipped
 from .plan import Plan
 from .proof import Finding
-from .runtime.core import GOLDEN, read_golden
+from .runtime.core import GOLDEN
 from .target import Target, WayBack
 
 if TYPE_CHECKING:

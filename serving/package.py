@@ -19,30 +19,15 @@ REQUIREMENTS = RUNTIME / "requirements.txt"
 HANDLER = "serving.runtime.lambda_handler.handler"
 
 # Amazon Linux 2023 has glibc 2.34 (AWS Lambda runtimes page, read 2026-11), so wheels up to manylinux_2_34 load;
-# onnxruntime and numpy publish 2_27/2_28.
+# onnxruntime publishes 2_27/2_28.
 PLATFORMS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014")
 
 # Raise when the rules below change what a layer holds: it is part of the layer's identity.
-LAYER_RULES = 2
-# Never imported when serving. numpy.testing goes with the tests that it imports from.
-UNUSED = (
-    "bin", "numpy/f2py", "numpy/_pyinstaller", "numpy/distutils", "numpy/fft", "numpy/ma", "numpy/polynomial",
-    "numpy/random", "numpy/testing", "numpy/tests", "numpy/_typing", "numpy/typing", "onnxruntime/backend",
-    "onnxruntime/datasets",
-    "onnxruntime/quantization", "onnxruntime/tools", "onnxruntime/transformers",
-)
-# onnxruntime's Python module has the library built in; this second copy is for C programs.
-UNUSED_FILES = ("onnxruntime/capi/libonnxruntime.so*", "**/*.pyi", "numpy/**/*.a", "numpy/**/*.h",
-                "numpy/**/tests/**/*", "**/*.dist-info/RECORD")
-_ANY = "class _Any:\n    def __class_getitem__(cls, item):\n        return cls\n"
-# What a cold start would read and nobody asks for: docstrings put on at import (8 ms), types (12 ms), and what
-# onnxruntime's package offers to tools (10 ms). Serving opens its session by the extension module.
-STUBS = {
-    "numpy/_core/_add_newdocs.py": "", "numpy/_core/_add_newdocs_scalars.py": "",
-    "numpy/_typing/__init__.py": f"{_ANY}\n\ndef __getattr__(name):\n    return _Any\n",
-    "numpy/typing/__init__.py": f"{_ANY}\n\nNDArray = ArrayLike = DTypeLike = _Any\n",
-    "onnxruntime/__init__.py": "",
-}
+LAYER_RULES = 3
+# Of onnxruntime's wheel, its C library and what its licence asks to travel along. The other half of the wheel is a
+# second copy of the library, made for one Python version, which needs numpy.
+KEPT = ("onnxruntime/capi/libonnxruntime.*", "onnxruntime/LICENSE", "onnxruntime/ThirdPartyNotices.txt",
+        "onnxruntime-*.dist-info/METADATA")
 # multi-model-server (1.1.11), which AWS's prebuilt images run, otherwise searches every folder for a manifest.json in
 # any case, takes the bundle's for one of its own and stops at it.
 ARCHIVE_MANIFEST = """{
@@ -78,8 +63,7 @@ class LayerSpec:
 def layer_spec(runtime: str, architecture: str) -> LayerSpec:
     """Which layer does this runtime need?"""
     text = REQUIREMENTS.read_text(encoding="utf-8")
-    decisive = "\n".join([text, runtime, architecture, *PLATFORMS, str(LAYER_RULES), *UNUSED, *UNUSED_FILES,
-                          *(part for stub in STUBS.items() for part in stub)])
+    decisive = "\n".join([text, runtime, architecture, *PLATFORMS, str(LAYER_RULES), *KEPT])
     return LayerSpec(runtime, architecture, hashlib.sha256(decisive.encode()).hexdigest())
 
 
@@ -98,7 +82,6 @@ def build_layer(spec: LayerSpec, cache: Path | None = None) -> Path:
     try:
         _install(spec, scratch / "python")
         _trim(scratch / "python")
-        _compile_for(scratch, "/opt", spec.python)
         write_zip(scratch, scratch.with_suffix(".zip"))
         scratch.with_suffix(".zip").replace(built)
     finally:
@@ -193,20 +176,14 @@ def _install(spec: LayerSpec, into: Path) -> None:
 
 
 def _trim(folder: Path) -> None:
-    for name in UNUSED:
-        shutil.rmtree(folder / name, ignore_errors=True)
-    for pattern in UNUSED_FILES:
-        for path in sorted(p for p in folder.glob(pattern) if not p.is_dir()):
+    kept = {path for pattern in KEPT for path in folder.glob(pattern)}
+    for path in folder.rglob("*"):
+        if path not in kept and not path.is_dir():
             path.unlink()
-    for path in folder.rglob("direct_url.json"):
-        path.unlink()
-    for name, text in STUBS.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text, encoding="utf-8")
 
 
 def _compile_for(folder: Path, placed: str, python: str) -> None:
-    # /var/task and /opt are read-only on Lambda: without .pyc each cold start compiles numpy again. Only the same
+    # /var/task is read-only on Lambda: without .pyc each cold start compiles the runtime again. Only the same
     # Python can write them; unchecked-hash ones hold no time stamp.
     interpreter = _interpreter(python)
     if interpreter is None:

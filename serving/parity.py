@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -43,8 +42,9 @@ def recorded(golden: Parity, edges: Parity) -> Parity:
     The native framework sums with as many threads as it likes, so that the last digits of a difference change from
     day to day: what is recorded is the power of ten that no difference exceeds.
     """
-    return replace(golden, max_abs_diff=_at_most(golden.max_abs_diff), edge_rows=edges.rows,
-                   edge_labels_equal=edges.labels_equal, edge_max_abs_diff=_at_most(edges.max_abs_diff))
+    return golden._replace(
+        max_abs_diff=_at_most(golden.max_abs_diff), edge_rows=edges.rows, edge_labels_equal=edges.labels_equal,
+        edge_max_abs_diff=_at_most(edges.max_abs_diff))
 
 
 def _at_most(difference: float) -> float:

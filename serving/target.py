@@ -9,11 +9,11 @@ from typing import Any, Protocol
 
 from .bundle import Bundle
 from .execution import Hands
+from .golden import Golden
 from .journal import Entry, Shipped
 from .logbook import Logbook
 from .plan import Plan
 from .proof import Finding
-from .runtime.core import Golden
 
 Say = Callable[[str], None]
 

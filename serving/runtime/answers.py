@@ -1,37 +1,39 @@
-"""From the model's arrays to an answer: predictions, their labels, and who gave them."""
+"""From the model's blocks to an answer: predictions, their labels, and who gave them."""
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from .fit import Arrays
+from .block import Block, Blocks
 from .manifest import Manifest
 
 
-def labels(outputs: Arrays, manifest: Manifest) -> list[str] | None:
-    """What is the most likely label of each row; None where there are no labels?"""
-    first = outputs[manifest.outputs[0].name]
-    if not manifest.labels or first.dtype.kind != "f":
-        return None
-    if len(manifest.labels) == 2 and first.size == len(first):
-        chosen = (first.reshape(-1) >= 0.5).astype(int)  # one sigmoid: the probability of the second label
-    elif first.ndim == 2 and first.shape[1] == len(manifest.labels):
-        chosen = first.argmax(axis=-1)
-    else:
-        return None
+def labels(first: Block, manifest: Manifest) -> list[str] | None:
+    """What is the most likely label of each row of the first output; None where there are no labels?"""
     names = manifest.labels
-    return [names[i] for i in chosen.tolist()]
+    if not names or not first.dtype.startswith("float"):
+        return None
+    values, wide = first.flat(), len(names)
+    if wide == 2 and len(values) == len(first):
+        return [names[value >= 0.5] for value in values]  # one sigmoid: the probability of the second label
+    if first.shape[1:] != (wide,):
+        return None
+    rows = (list(values[i : i + wide]) for i in range(0, len(values), wide))
+    return [names[row.index(max(row))] for row in rows]
 
 
-def as_json(outputs: Arrays, manifest: Manifest, unknown: list[dict[str, Any]]) -> dict[str, Any]:
+def predictions(outputs: Blocks) -> Any:
+    """What is said under `predictions`: the rows, or the rows of each output?"""
+    if len(outputs) == 1:
+        return next(iter(outputs.values())).tolist()
+    return {name: block.tolist() for name, block in outputs.items()}
+
+
+def as_json(outputs: Blocks, manifest: Manifest, unknown: list[dict[str, Any]]) -> dict[str, Any]:
     """What is the answer, ready for JSON?"""
-    first = manifest.outputs[0].name
-    predictions: Any = outputs[first].tolist() if len(outputs) == 1 else {k: v.tolist() for k, v in outputs.items()}
-    answer: dict[str, Any] = {"predictions": predictions}
-    named = labels(outputs, manifest)
+    answer: dict[str, Any] = {"predictions": predictions(outputs)}
+    named = labels(outputs[manifest.outputs[0].name], manifest)
     if named is not None:
         answer["labels"] = named
     if unknown:
@@ -40,20 +42,20 @@ def as_json(outputs: Arrays, manifest: Manifest, unknown: list[dict[str, Any]]) 
     return answer
 
 
-def as_csv(outputs: Arrays, manifest: Manifest) -> bytes:
+def as_csv(outputs: Blocks, manifest: Manifest) -> bytes:
     """What is the answer as CSV: a label where there is one, then a column for each number?"""
     import csv
     import io
 
     names: list[str] = []
     columns: list[list[Any]] = []
-    named = labels(outputs, manifest)
+    named = labels(outputs[manifest.outputs[0].name], manifest)
     if named is not None:
         names, columns = ["label"], [named]
-    for name, array in outputs.items():
-        flat = array.reshape(len(array), -1)
-        names += [_heading(name, i, flat.shape[1], manifest) for i in range(flat.shape[1])]
-        columns += [column.tolist() for column in flat.T]
+    for name, block in outputs.items():
+        flat, wide = list(block.flat()), prod(block.shape[1:])
+        names += [_heading(name, i, wide, manifest) for i in range(wide)]
+        columns += [flat[i::wide] for i in range(wide)]
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(names)
@@ -66,9 +68,3 @@ def _heading(name: str, index: int, width: int, manifest: Manifest) -> str:
         return name
     is_label = name == manifest.outputs[0].name and width == len(manifest.labels)
     return f"{name}.{manifest.labels[index] if is_label else index}"
-
-
-def first_array(outputs: Arrays, manifest: Manifest) -> NDArray[Any]:
-    """Which array answers where only one can be given?"""
-    array = outputs[manifest.outputs[0].name]
-    return np.ascontiguousarray(array)

@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from math import log, sqrt
+from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
+from .block import Block
 from .errors import BadRequest
 
 LARGEST = 1 << 28  # bytes of one request's table of words
 
 
-@dataclass(frozen=True, slots=True)
-class Bag:
+class Bag(NamedTuple):
     """How does a text become a row of numbers, one for each known word or run of words?
 
     Attributes:
@@ -52,7 +50,7 @@ class Bag:
 
     def to_dict(self) -> dict[str, Any]:
         """What is stored of it?"""
-        return {"kind": "bag", **asdict(self)}
+        return {"kind": "bag", **self._asdict()}
 
     @classmethod
     def of(cls, stored: dict[str, Any]) -> Bag:
@@ -69,27 +67,23 @@ class BagReader:
         self._columns = {word: column for column, word in enumerate(bag.vocabulary)}
         self._find = re.compile(bag.pattern).findall
         self._stop = frozenset(bag.stop)
-        self._weights = np.array(bag.weights, np.float64) if bag.weights else None
 
-    def read(self, texts: Iterable[str]) -> tuple[NDArray[np.float64], list[list[str]]]:
+    def read(self, texts: Iterable[str]) -> tuple[Block, list[list[str]]]:
         """Which numbers stand for these texts, shape (rows, words), and which words of each are unknown?
 
         Raises:
             BadRequest: 413, the table would take more memory than one request may.
         """
-        rows = list(texts)
-        if len(rows) * len(self._columns) * 8 > LARGEST:
-            most = LARGEST // (8 * len(self._columns))
-            raise BadRequest(f"{len(rows)} texts at once; at most {most} are taken", status=413)
-        table = np.zeros((len(rows), len(self._columns)))
-        unknown = []
+        rows, width = list(texts), len(self._columns)
+        if len(rows) * width * 8 > LARGEST:
+            raise BadRequest(f"{len(rows)} texts at once; at most {LARGEST // (8 * width)} are taken", status=413)
+        table, unknown = array("d", bytes(len(rows) * width * 8)), []
         for index, text in enumerate(rows):
             plain = self._plain(text)
-            for term, count in Counter(self._terms(plain)).items():
-                if (column := self._columns.get(term)) is not None:
-                    table[index, column] = count
+            for column, value in self._weighed(Counter(self._terms(plain))).items():
+                table[index * width + column] = value
             unknown.append(self._unknown(plain))
-        return self._weighed(table), unknown
+        return Block("float64", (len(rows), width), table.tobytes()), unknown
 
     def _plain(self, text: str) -> str:
         if self._bag.lower:
@@ -120,18 +114,18 @@ class BagReader:
             return []
         return [word for word in self._words(text) if word not in self._columns]
 
-    def _weighed(self, table: NDArray[np.float64]) -> NDArray[np.float64]:
-        if self._bag.binary:
-            table = (table > 0).astype(np.float64)
-        if self._bag.sublinear:
-            there = table > 0
-            table[there] = np.log(table[there]) + 1.0
-        if self._weights is not None:
-            table *= self._weights
-        if self._bag.norm:
-            lengths = np.abs(table).sum(1) if self._bag.norm == "l1" else np.sqrt((table**2).sum(1))
-            table /= np.where(lengths > 0, lengths, 1.0)[:, None]
-        return table
+    def _weighed(self, counts: Mapping[str, int]) -> dict[int, float]:
+        """Column -> number of one text, for the few columns that are not 0."""
+        bag, columns = self._bag, self._columns
+        row = {columns[term]: 1.0 if bag.binary else float(count) for term, count in counts.items() if term in columns}
+        if bag.sublinear:
+            row = {column: log(value) + 1.0 for column, value in row.items()}
+        if bag.weights:
+            row = {column: value * bag.weights[column] for column, value in row.items()}
+        if not bag.norm:
+            return row
+        length = sum(map(abs, row.values())) if bag.norm == "l1" else sqrt(sum(v * v for v in row.values()))
+        return {column: value / length for column, value in row.items()} if length > 0 else row
 
 
 def _runs(part: str, low: int, high: int, *, whole: bool) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""From parsed JSON to arrays that fit the signature."""
+"""From parsed JSON to blocks that fit the signature."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any, NoReturn
 
-import numpy as np
-from numpy.typing import NDArray
-
+from .block import Block, Blocks
 from .errors import BadRequest
-from .fit import Arrays, narrow
+from .fit import packed
 from .manifest import Tensor
 
 FORMS = ("instances", "inputs", "dataframe_split", "dataframe_records")
@@ -36,8 +34,8 @@ def parse_json(body: bytes) -> Any:
         raise BadRequest(f"the body is not JSON: {error}") from None
 
 
-def decode(request: Any, tensors: tuple[Tensor, ...]) -> Arrays:
-    """Which arrays does this request hold?
+def decode(request: Any, tensors: tuple[Tensor, ...]) -> Blocks:
+    """Which blocks does this request hold?
 
     Takes what MLflow's scoring server and TensorFlow Serving take: ``{"instances": [row, ...]}``,
     ``{"inputs": array or {name: array}}``, ``{"dataframe_split": {"columns", "data"}}``,
@@ -62,8 +60,8 @@ def decode(request: Any, tensors: tuple[Tensor, ...]) -> Arrays:
     return _rows(value, tensors)
 
 
-def of_columns(names: list[str], rows: list[Any], tensors: tuple[Tensor, ...]) -> Arrays:
-    """Which arrays are these rows of a table? Columns that the model does not take are left aside.
+def of_columns(names: list[str], rows: list[Any], tensors: tuple[Tensor, ...]) -> Blocks:
+    """Which blocks are these rows of a table? Columns that the model does not take are left aside.
 
     Raises:
         BadRequest: 422 for a column that is not there, or a row of another length.
@@ -73,7 +71,7 @@ def of_columns(names: list[str], rows: list[Any], tensors: tuple[Tensor, ...]) -
             found = len(row) if isinstance(row, list) else kind(row)
             raise BadRequest(f"row {index} has {found} values; wanted {len(names)}, one for each column", status=422)
     if len(tensors) == 1 and len(tensors[0].shape) == 2:
-        return {tensors[0].name: array_of(rows, tensors[0])}
+        return {tensors[0].name: block_of(rows, tensors[0])}
     wanted = {t.name for t in tensors}
     if missing := sorted(wanted - set(names)):
         raise BadRequest(f"there is no column {', '.join(missing)}; found {', '.join(map(str, names))[:200]}",
@@ -81,10 +79,10 @@ def of_columns(names: list[str], rows: list[Any], tensors: tuple[Tensor, ...]) -
     if len(set(names)) < len(names):
         raise BadRequest("two columns have the same name", status=422)
     place = {name: i for i, name in enumerate(names)}
-    return {t.name: array_of([row[place[t.name]] for row in rows], t) for t in tensors}
+    return {t.name: block_of([row[place[t.name]] for row in rows], t) for t in tensors}
 
 
-def _split(value: Any, tensors: tuple[Tensor, ...]) -> Arrays:
+def _split(value: Any, tensors: tuple[Tensor, ...]) -> Blocks:
     if not isinstance(value, dict) or not isinstance(value.get("data"), list):
         raise BadRequest("'dataframe_split' is no object with 'columns' and 'data'", status=422)
     names = value.get("columns", [t.name for t in tensors])
@@ -93,31 +91,31 @@ def _split(value: Any, tensors: tuple[Tensor, ...]) -> Arrays:
     return of_columns([str(n) for n in names], value["data"], tensors)
 
 
-def _rows(rows: Any, tensors: tuple[Tensor, ...]) -> Arrays:
+def _rows(rows: Any, tensors: tuple[Tensor, ...]) -> Blocks:
     if not isinstance(rows, list):
         raise BadRequest(f"the rows are {kind(rows)}; wanted an array", status=422)
     if not rows:
         raise BadRequest("there are no rows; wanted at least one", status=422)
     if len(tensors) == 1 and not isinstance(rows[0], dict):
-        return {tensors[0].name: array_of(rows, tensors[0])}
+        return {tensors[0].name: block_of(rows, tensors[0])}
     if isinstance(rows[0], list) and all(len(t.shape) == 1 for t in tensors):
         return of_columns([t.name for t in tensors], rows, tensors)
-    return {t.name: array_of([_field(row, t, i) for i, row in enumerate(rows)], t) for t in tensors}
+    return {t.name: block_of([_field(row, t, i) for i, row in enumerate(rows)], t) for t in tensors}
 
 
-def _columns(columns: Any, tensors: tuple[Tensor, ...]) -> Arrays:
+def _columns(columns: Any, tensors: tuple[Tensor, ...]) -> Blocks:
     if isinstance(columns, dict):
         wanted = {t.name for t in tensors}
         if columns.keys() != wanted:
             raise BadRequest(f"'inputs' names {sorted(columns)}; wanted {sorted(wanted)}", status=422)
-        return {t.name: array_of(columns[t.name], t) for t in tensors}
+        return {t.name: block_of(columns[t.name], t) for t in tensors}
     if len(tensors) > 1:
         raise BadRequest(f"'inputs' is a bare array; wanted {sorted(t.name for t in tensors)}", status=422)
-    return {tensors[0].name: array_of(columns, tensors[0])}
+    return {tensors[0].name: block_of(columns, tensors[0])}
 
 
-def array_of(rows: Any, tensor: Tensor) -> NDArray[Any]:
-    """Which array are these nested lists?
+def block_of(rows: Any, tensor: Tensor) -> Block:
+    """Which block are these nested lists?
 
     Raises:
         BadRequest: 422, naming the row, for a wrong shape or type; 400 for a number that JSON cannot hold.
@@ -126,35 +124,40 @@ def array_of(rows: Any, tensor: Tensor) -> NDArray[Any]:
         raise BadRequest(f"{tensor.name} is {kind(rows)}; wanted an array", status=422)
     if not rows:
         raise BadRequest(f"{tensor.name} holds no rows; wanted at least one", status=422)
-    rows = _checked_leaves(rows, tensor)
-    try:
-        array = np.array(rows, dtype=object) if tensor.dtype == "string" else np.asarray(rows)
-    except (ValueError, OverflowError, TypeError):
-        raise BadRequest(_misfit(rows, tensor), status=422) from None
-    if not _fits(array.shape, tensor.shape):
+    if tensor.missing and len(tensor.shape) == 1:
+        filler: Any = "" if tensor.dtype == "string" else float("nan")
+        rows = [filler if value is None else value for value in rows]
+    shape, values = _flattened(rows, len(tensor.shape))
+    wanted, _ = LEAVES.get(tensor.dtype, LEAVES["number"])
+    if not _all_are(values, wanted):
+        _refuse_leaves(rows, tensor)
+    if not _fits(shape, tensor.shape) or list in set(map(type, values)):
         raise BadRequest(_misfit(rows, tensor), status=422)
     if tensor.dtype == "string":
-        return array
-    if array.dtype == object:
-        raise BadRequest(_too_large(rows, tensor), status=422)
-    return narrow(array, tensor, of_json=True)
+        return Block("string", shape, values)
+    return Block(tensor.dtype, shape, packed(values, len(values) // len(rows), tensor, of_json=True))
 
 
-def _checked_leaves(rows: list[Any], tensor: Tensor) -> list[Any]:
-    """The rows with what is missing filled in, once every value is seen to have the right type."""
+def _flattened(rows: list[Any], rank: int) -> tuple[tuple[int, ...], list[Any]]:
+    """The shape and the values of nested lists; the shape ends where they are uneven."""
+    level, shape = rows, [len(rows)]
+    while len(shape) < rank:
+        if set(map(type, level)) != {list} or len(widths := set(map(len, level))) > 1:
+            break
+        shape += widths
+        level = list(chain.from_iterable(level))
+    return tuple(shape), level
+
+
+def _refuse_leaves(rows: list[Any], tensor: Tensor) -> None:
+    """Say which row holds a value of a wrong type, if one does."""
     wanted, name = LEAVES.get(tensor.dtype, LEAVES["number"])
-    filler: Any = "" if tensor.dtype == "string" else float("nan")
-    if tensor.missing and len(tensor.shape) == 1:
-        rows = [filler if value is None else value for value in rows]
-    if _all_are(rows, wanted):
-        return rows
     for index, row in enumerate(rows):
         for value in _leaves(row):
             if type(value) not in wanted:
                 raise BadRequest(f"{tensor.name}, row {index}: found {kind(value)}; wanted {name}", status=422)
             if type(value) is str and not value.isascii() and not _is_text(value):
                 raise BadRequest(f"{tensor.name}, row {index}: found half a surrogate pair; wanted text", status=422)
-    return rows
 
 
 def _leaves(row: Any) -> Iterator[Any]:
@@ -168,12 +171,10 @@ def _leaves(row: Any) -> Iterator[Any]:
             yield value
 
 
-def _all_are(rows: list[Any], wanted: tuple[type, ...]) -> bool:
-    """Is every leaf of one of these types, and every text ASCII? False also where it takes a closer look to tell."""
-    level = rows
-    while (kinds := set(map(type, level))) == {list}:
-        level = list(chain.from_iterable(level))
-    return kinds <= set(wanted) and (str not in kinds or all(map(str.isascii, level)))
+def _all_are(values: list[Any], wanted: tuple[type, ...]) -> bool:
+    """Is every value of one of these types, and every text ASCII? False also where it takes a closer look to tell."""
+    kinds = set(map(type, values))
+    return kinds <= set(wanted) and (str not in kinds or all(map(str.isascii, values)))
 
 
 def _is_text(value: str) -> bool:
@@ -191,14 +192,6 @@ def _misfit(rows: list[Any], tensor: Tensor) -> str:
         if not _fits((1, *found), tensor.shape):
             return f"{tensor.name}, row {index}: found shape {list(found)}; wanted {wanted}"
     return f"{tensor.name}: the rows differ in shape; wanted {wanted}"
-
-
-def _too_large(rows: list[Any], tensor: Tensor) -> str:
-    for index, row in enumerate(rows):
-        for value in _leaves(row):
-            if type(value) is int and not -(2**63) <= value < 2**63:
-                return f"{tensor.name}, row {index}: a number does not fit {tensor.dtype}"
-    return f"{tensor.name}: a number does not fit {tensor.dtype}"
 
 
 def _shape(value: Any) -> tuple[int, ...]:

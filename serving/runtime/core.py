@@ -1,17 +1,16 @@
-"""The one core behind every target: a verified bundle, a warm session, arrays in, arrays out."""
+"""The one core behind every target: a verified bundle, a warm session, blocks in, blocks out."""
 
 from __future__ import annotations
 
 import json
 import zipimport
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-
 from . import answers, codec, fit, manifest, npy
+from .block import Block, Blocks
 from .errors import BadRequest, BundleBroken, ModelFault
-from .fit import Arrays
 from .limits import Limits
 
 GOLDEN = "golden.npz"
@@ -20,9 +19,9 @@ TEXTS = "text.json"
 
 
 class Engine(Protocol):
-    """What runs a model: arrays in, arrays out."""
+    """What runs a model: blocks in, blocks out."""
 
-    def run(self, names: list[str], inputs: Arrays) -> list[Any]:
+    def run(self, names: list[str], inputs: Blocks) -> list[Block]:
         """What are the outputs of these names?
 
         Raises:
@@ -42,24 +41,23 @@ class OnnxEngine:
     """
 
     def __init__(self, path: Path, threads: int) -> None:
-        # The package's own __init__ imports what only training and tools need: 10 of its 35 ms.
-        from . import session
+        from .session import Session, SessionFailed
 
         try:
-            self._session = session.open_session(path, threads)
-        except Exception as error:  # noqa: BLE001 - onnxruntime's exceptions share no base class of their own
+            self._run = Session(path, threads).run
+        except SessionFailed as error:
             raise BundleBroken(f"{path.name} does not load: {str(error).splitlines()[0]}") from None
-        self._run = self._session.run
+        self._failed = SessionFailed
 
-    def run(self, names: list[str], inputs: Arrays) -> list[Any]:
+    def run(self, names: list[str], inputs: Blocks) -> list[Block]:
         """What are the outputs of these names?
 
         Raises:
             ModelFault: the session fails; its words stay in the log, as they may name paths.
         """
         try:
-            return self._run(names, inputs, None)  # type: ignore[no-any-return]  # no annotations
-        except Exception as error:  # onnxruntime's exceptions share no base class of their own
+            return self._run(names, inputs)
+        except self._failed as error:
             raise ModelFault("the model failed on these inputs") from error
 
 
@@ -84,48 +82,48 @@ class Predictor:
         self._readers = _readers(folder) if (folder / TEXTS).is_file() else {}
         self._engine = _engine(folder, self.manifest, threads)
         self._outputs = [t.name for t in self.manifest.outputs]
-        self._may_be_unknown = any(t.known and not t.closed for t in self.manifest.inputs)
+        self._contract = fit.Contract(self.manifest.inputs, self.limits.rows)
         self._warm_up(folder)
 
-    def check(self, arrays: Arrays) -> Arrays:
-        """The arrays, once they are seen to fit the signature.
+    def check(self, blocks: Blocks) -> Blocks:
+        """The blocks, once they are seen to fit the signature.
 
         Raises:
             BadRequest: they do not.
         """
-        return fit.check(arrays, self.manifest.inputs, self.limits.rows)
+        return self._contract.check(blocks)
 
-    def prepare(self, arrays: Arrays) -> tuple[Arrays, list[dict[str, Any]]]:
-        """What does the session take for these arrays, and which of their values did the model never see?"""
-        unknown = fit.unknown(arrays, self.manifest.inputs) if self._may_be_unknown else []
+    def prepare(self, blocks: Blocks) -> tuple[Blocks, list[dict[str, Any]]]:
+        """What does the session take for these blocks, and which of their values did the model never see?"""
+        unknown = self._contract.unknown(blocks)
         if not self._readers:
-            return arrays, unknown
-        ready = dict(arrays)
+            return blocks, unknown
+        ready = dict(blocks)
         for name, reader in self._readers.items():
-            ready[name], strange = reader.read(arrays[name].tolist())
+            ready[name], strange = reader.read(blocks[name].flat())
             unknown += [{"row": row, "input": name, "words": [fit.clipped(w) for w in words[:20]]}
                         for row, words in enumerate(strange) if words]
         return ready, unknown
 
-    def run(self, ready: Arrays) -> Arrays:
+    def run(self, ready: Blocks) -> Blocks:
         """What does the model say to what `prepare` gave?
 
         Raises:
             ModelFault: it fails, or an answer is not finite.
         """
-        said = self._engine.run(self._outputs, ready)
-        for name, array in zip(self._outputs, said, strict=True):
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
+        said = dict(zip(self._outputs, self._engine.run(self._outputs, ready), strict=True))
+        for name, block in said.items():
+            if not block.is_finite():
                 raise ModelFault(f"the model answered {name} with a value that is not finite")
-        return dict(zip(self._outputs, said, strict=True))
+        return said
 
-    def predict(self, inputs: Arrays) -> Arrays:
-        """What does the model say to these arrays, each of shape (rows, ...)?
+    def predict(self, inputs: Mapping[str, Any]) -> Blocks:
+        """What does the model say to these arrays or blocks, each of shape (rows, ...)?
 
         Raises:
             ModelFault: it fails, or an answer is not finite.
         """
-        return self.run(self.prepare(inputs)[0])
+        return self.run(self.prepare({name: Block.of(values) for name, values in inputs.items()})[0])
 
     def answer(self, request: Any) -> dict[str, Any]:
         """What is the answer to a parsed JSON request?
@@ -141,63 +139,26 @@ class Predictor:
         self.predict(first_request(folder / GOLDEN))
 
 
-class Golden:
-    """Requests with the answers that the native model gave to them.
-
-    Attributes:
-        inputs: input name -> array of shape (rows, ...).
-        outputs: output name -> array of shape (rows, ...).
-    """
-
-    __slots__ = ("inputs", "outputs")
-
-    def __init__(self, inputs: Arrays, outputs: Arrays) -> None:
-        self.inputs = inputs
-        self.outputs = outputs
-
-    @property
-    def rows(self) -> int:
-        """How many requests are there?"""
-        return len(next(iter(self.inputs.values())))
-
-
-def read_golden(path: Path) -> Golden:
-    """Which golden requests does this file hold? Never unpickles.
+def golden_inputs(path: Path) -> Blocks:
+    """Which requests does this file of golden requests hold? Read without zipfile, which a cold start would pay for.
 
     Raises:
-        BundleBroken: the file is missing, or holds anything but ``in.NAME`` and ``out.NAME`` arrays.
+        BundleBroken: the file cannot be read, or holds no requests.
     """
-    import zipfile
-
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            named = {key: arrays[key] for key in arrays.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise BundleBroken(f"{path.name} cannot be read: {error}") from None
-    inputs = {k[3:]: _text_as_objects(v) for k, v in named.items() if k.startswith("in.")}
-    outputs = {k[4:]: v for k, v in named.items() if k.startswith("out.")}
-    if not inputs or not outputs or len(inputs) + len(outputs) != len(named):
-        raise BundleBroken(f"{path.name} holds {sorted(named)}; wanted in.NAME and out.NAME")
-    return Golden(inputs, outputs)
-
-
-def first_request(path: Path) -> Arrays:
-    """What is the first golden request? Read without importing zipfile, which a cold start would pay for."""
     try:
         archive = zipimport.zipimporter(str(path))
         names = [n for n in archive._files if n.startswith("in.")]  # type: ignore[attr-defined]  # its directory
-        rows = {n[3:-4]: _first_row(archive.get_data(n)) for n in names}
-    except (OSError, zipimport.ZipImportError, BadRequest):
-        rows = {name: array[:1] for name, array in read_golden(path).inputs.items()}
-    return rows
+        found = {n[3:-4]: npy.load(archive.get_data(n), texts=True) for n in names}
+    except (OSError, zipimport.ZipImportError, BadRequest) as error:
+        raise BundleBroken(f"{path.name} cannot be read: {error}") from None
+    if not found:
+        raise BundleBroken(f"{path.name} holds no requests")
+    return found
 
 
-def _first_row(body: bytes) -> Any:
-    return npy.load(body)[:1]
-
-
-def _text_as_objects(array: Any) -> Any:
-    return array.astype(object) if array.dtype.kind == "U" else array
+def first_request(path: Path) -> Blocks:
+    """What is the first golden request?"""
+    return {name: block.rows(0, 1) for name, block in golden_inputs(path).items()}
 
 
 def _engine(folder: Path, described: manifest.Manifest, threads: int) -> Engine:

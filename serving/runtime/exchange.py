@@ -13,9 +13,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from . import answers, codec, npy
+from .block import Blocks
 from .core import Predictor
 from .errors import BadRequest, RuntimeFault
-from .fit import Arrays
+from .fit import refit
 
 JSON, CSV, NPY, TEXT = "application/json", "text/csv", "application/x-npy", "text/plain"
 PICTURES = ("image/png", "image/jpeg")
@@ -50,15 +51,15 @@ class Asked(NamedTuple):
     """A request that was understood: what the session takes, and how to answer.
 
     Attributes:
-        arrays: the request's own arrays.
+        blocks: the request's own values.
         ready: what the session takes.
         unknown: values that the model never saw.
         kind: the content type of the answer.
         rows: how many predictions are asked for.
     """
 
-    arrays: Arrays
-    ready: Arrays
+    blocks: Blocks
+    ready: Blocks
     unknown: list[dict[str, Any]]
     kind: str
     rows: int
@@ -67,14 +68,14 @@ class Asked(NamedTuple):
 class Quick(Protocol):
     """A faster JSON that a server may bring along; what it cannot read is read again by the exact one."""
 
-    def read(self, body: bytes) -> Arrays | None:
-        """Which arrays does this JSON hold? None where this reader does not say."""
+    def read(self, body: bytes) -> Blocks | None:
+        """Which blocks does this JSON hold? None where this reader does not say."""
 
-    def write(self, outputs: Arrays, unknown: list[dict[str, Any]]) -> bytes:
+    def write(self, outputs: Blocks, unknown: list[dict[str, Any]]) -> bytes:
         """What is the answer as JSON?"""
 
 
-Capture = Callable[[Arrays, Arrays], None]
+Capture = Callable[[Blocks, Blocks], None]
 
 
 class Counts(Protocol):
@@ -126,24 +127,26 @@ class Exchange:
             BadRequest: the status and message say why it cannot be answered.
         """
         kind = accepted(request.accept)
-        arrays = self._arrays(request)
-        self.predictor.check(arrays)
-        ready, unknown = self.predictor.prepare(arrays)
-        return Asked(arrays, ready, unknown, kind, len(next(iter(arrays.values()))))
+        if kind == NPY and self.predictor.manifest.outputs[0].dtype == "string":
+            raise BadRequest(f"the answers are text, which npy does not hold; wanted {JSON} or {CSV}", status=406)
+        blocks = self._blocks(request)
+        self.predictor.check(blocks)
+        ready, unknown = self.predictor.prepare(blocks)
+        return Asked(blocks, ready, unknown, kind, len(next(iter(blocks.values()))))
 
-    def write(self, asked: Asked, outputs: Arrays) -> Response:
+    def write(self, asked: Asked, outputs: Blocks) -> Response:
         """What is the answer, once the model has spoken?"""
         self.counts.count("rows", asked.rows)
         if asked.unknown:
             self.counts.count("unknown", len(asked.unknown))
         if self.capture:
             try:
-                self.capture(asked.arrays, outputs)
+                self.capture(asked.blocks, outputs)
             except OSError:
                 self.counts.count("capture_failures")
         manifest = self.predictor.manifest
         if asked.kind == NPY:
-            return Response(200, NPY, npy.dump(answers.first_array(outputs, manifest)))
+            return Response(200, NPY, npy.dump(outputs[manifest.outputs[0].name]))
         if asked.kind == CSV:
             return Response(200, CSV, answers.as_csv(outputs, manifest))
         if self.quick:
@@ -156,7 +159,7 @@ class Exchange:
             self.counts.count("model_faults")
         return Response(fault.status, JSON, json.dumps({"error": str(fault)}).encode())
 
-    def _arrays(self, request: Request) -> Arrays:
+    def _blocks(self, request: Request) -> Blocks:
         tensors, limits = self.predictor.manifest.inputs, self.predictor.limits
         body = unpacked(request.body, request.encoding, limits.body)
         if len(body) > limits.body:
@@ -262,21 +265,18 @@ def _refuse_charset(header: str) -> None:
             raise BadRequest(f"charset {value[:60]!r} is not taken; wanted utf-8", status=415)
 
 
-def _npy(body: bytes, predictor: Predictor) -> Arrays:
-    from .fit import narrow
-
+def _npy(body: bytes, predictor: Predictor) -> Blocks:
     tensors = predictor.manifest.inputs
     if len(tensors) != 1 or tensors[0].dtype == "string":
         raise BadRequest(f"npy holds one array of numbers; this model takes {[t.name for t in tensors]}", status=415)
-    tensor, array = tensors[0], npy.load(body)
-    if len(array.shape) != len(tensor.shape) or any(
-            w is not None and f != w for f, w in zip(array.shape[1:], tensor.shape[1:], strict=True)):
-        raise BadRequest(f"{tensor.name}: found shape {list(array.shape)}; wanted {['rows', *tensor.shape[1:]]}",
+    tensor, block = tensors[0], npy.load(body)
+    if not npy.rows_of(block.shape, tensor.shape):
+        raise BadRequest(f"{tensor.name}: found shape {list(block.shape)}; wanted {['rows', *tensor.shape[1:]]}",
                          status=422)
-    return {tensor.name: narrow(array, tensor)}
+    return {tensor.name: refit(block, tensor)}
 
 
-def _picture(body: bytes, kind: str, predictor: Predictor) -> Arrays:
+def _picture(body: bytes, kind: str, predictor: Predictor) -> Blocks:
     from . import images
 
     tensors = predictor.manifest.inputs
@@ -285,11 +285,11 @@ def _picture(body: bytes, kind: str, predictor: Predictor) -> Arrays:
     return {tensors[0].name: images.read(body, tensors[0], predictor.limits)}
 
 
-def _text(body: bytes, predictor: Predictor) -> Arrays:
+def _text(body: bytes, predictor: Predictor) -> Blocks:
     tensors = predictor.manifest.inputs
     if len(tensors) != 1 or tensors[0].dtype != "string":
         raise BadRequest(f"{TEXT} is not taken: this model takes no single text", status=415)
     try:
-        return {tensors[0].name: codec.array_of([body.decode("utf-8")], tensors[0])}
+        return {tensors[0].name: codec.block_of([body.decode("utf-8")], tensors[0])}
     except UnicodeDecodeError as error:
         raise BadRequest(f"the body is not UTF-8: byte {error.start}") from None

@@ -1,115 +1,152 @@
-"""Do these arrays fit the signature? Every reader of bodies ends here."""
+"""Do these blocks fit the signature? Every reader of bodies ends here."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from array import array
+from collections.abc import Sequence
+from itertools import compress
+from math import isinf, isnan
+from struct import error as StructError
+from struct import pack
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from .block import CODES, Block, Blocks
 from .errors import BadRequest
 from .manifest import Tensor
 
-Arrays = dict[str, NDArray[Any]]
 SHOWN = 5  # of the known categories, in a message
 
 
-def narrow(array: NDArray[Any], tensor: Tensor, *, of_json: bool = False) -> NDArray[Any]:
-    """The same numbers as the type that the model takes.
+def packed(values: Sequence[Any], width: int, tensor: Tensor, *, of_json: bool = False) -> bytes:
+    """The same numbers as bytes of the type that the model takes.
 
     Args:
-        array: numbers of any type.
+        values: numbers of any type, or bools where the model takes bools.
+        width: how many of them make a row.
         tensor: what the model takes.
         of_json: whether infinity can only have come of a number that JSON should not hold, such as 1e999.
 
     Raises:
         BadRequest: 422, naming the row: a number does not fit the type, or is missing where none may be.
     """
-    if array.dtype == tensor.dtype and array.dtype.kind in "iub":
-        return array
-    if tensor.dtype in ("float32", "float64") and array.dtype.kind in "fiu":
-        with np.errstate(over="ignore"):
-            plain = array.astype(tensor.dtype, copy=False)
-        if np.isfinite(plain).all():
-            return plain
-    if of_json and array.dtype.kind == "f" and np.isinf(array).any():
-        raise BadRequest(f"{tensor.name}, row {int(np.argwhere(np.isinf(array))[0][0])}: a number is too large")
-    if array.dtype.kind not in "fiub" or (tensor.dtype == "bool") != (array.dtype.kind == "b"):
-        raise BadRequest(f"{tensor.name} holds {array.dtype}; wanted {tensor.dtype}", status=422)
-    with np.errstate(over="ignore", invalid="ignore"):
-        changed = array.astype(tensor.dtype, copy=False)
-    wrong = _misfits(array, changed, tensor)
-    if wrong.any():
-        row = int(np.argwhere(wrong)[0][0])
-        found = "is missing or not a number" if np.isnan(array[wrong][0]) else f"does not fit {tensor.dtype}"
-        raise BadRequest(f"{tensor.name}, row {row}: a number {found}", status=422)
-    return changed
+    dtype = tensor.dtype
+    try:
+        if dtype == "float16":
+            data = pack(f"<{len(values)}e", *values)
+        else:
+            data = array("B" if dtype == "bool" else CODES[dtype], values).tobytes()
+        if Block(dtype, (len(values),), data).is_finite():
+            return data
+    except (TypeError, OverflowError, StructError):
+        pass
+    return _packed_one_by_one(values, width, tensor, of_json)
 
 
-def _misfits(array: NDArray[Any], changed: NDArray[Any], tensor: Tensor) -> NDArray[np.bool_]:
-    if changed.dtype.kind in "iu":
-        return np.asarray((changed != array) | (np.abs(array.astype(np.float64)) >= 2.0**63))
-    finite = np.isfinite(changed)
-    if tensor.missing and not finite.all():
-        return np.asarray(~finite & ~np.isnan(array))
-    return np.asarray(~finite)
+def _packed_one_by_one(values: Sequence[Any], width: int, tensor: Tensor, of_json: bool) -> bytes:
+    parts = []
+    for index, value in enumerate(values):
+        row = index // (width or 1)
+        if of_json and isinstance(value, float) and isinf(value):
+            raise BadRequest(f"{tensor.name}, row {row}: a number is too large")
+        try:
+            parts.append(_packed(value, tensor))
+        except (OverflowError, StructError):
+            found = "is missing or not a number" if value != value else f"does not fit {tensor.dtype}"
+            raise BadRequest(f"{tensor.name}, row {row}: a number {found}", status=422) from None
+    return b"".join(parts)
 
 
-def check(arrays: Arrays, tensors: tuple[Tensor, ...], most_rows: int) -> Arrays:
-    """The arrays, once their rows, bounds and closed categories are seen to be right.
+def _packed(value: Any, tensor: Tensor) -> bytes:
+    if tensor.dtype.startswith("float"):
+        if isinf(value) or (isnan(value) and not tensor.missing):
+            raise OverflowError
+    elif isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return pack("<" + CODES[tensor.dtype], value)  # only in a stated order does pack refuse what a float32 cannot hold
+
+
+def refit(block: Block, tensor: Tensor) -> Block:
+    """The same numbers as a block of the type that the model takes.
 
     Raises:
-        BadRequest: 413 for too many rows, 422 for anything that the model would not take.
+        BadRequest: 422, as `packed`, or because numbers cannot stand for bools.
     """
-    rows = {len(array) for array in arrays.values()}
-    if len(rows) > 1:
-        raise BadRequest("the inputs differ in their number of rows", status=422)
-    if rows == {0}:
-        raise BadRequest("there are no rows; wanted at least one", status=422)
-    if max(rows) > most_rows:
-        raise BadRequest(f"{max(rows)} rows; at most {most_rows} are taken at once", status=413)
-    for tensor in tensors:
-        if tensor.bounds:
-            _within(arrays[tensor.name], tensor, tensor.bounds)
-        if tensor.closed:
-            _closed(arrays[tensor.name], tensor)
-        elif tensor.dtype == "string" and not tensor.missing:
-            _present(arrays[tensor.name], tensor)
-    return arrays
+    if block.dtype == tensor.dtype and block.is_finite():
+        return block
+    if (block.dtype == "bool") != (tensor.dtype == "bool"):
+        raise BadRequest(f"{tensor.name} holds {block.dtype}; wanted {tensor.dtype}", status=422)
+    values = block.flat()
+    return Block(tensor.dtype, block.shape, packed(values, len(values) // (len(block) or 1), tensor))
 
 
-def _within(array: NDArray[Any], tensor: Tensor, bounds: tuple[int, int]) -> None:
-    wrong = (array < bounds[0]) | (array > bounds[1])
-    if wrong.any():
-        place = tuple(np.argwhere(wrong)[0])
-        raise BadRequest(f"{tensor.name}, row {place[0]}: {array[place]} is not known to the model; wanted "
-                         f"{bounds[0]} to {bounds[1]}", status=422)
+class Contract:
+    """What a signature demands of a request, with its sets made once.
+
+    Args:
+        tensors: the model's inputs.
+        most_rows: rows of one request.
+    """
+
+    def __init__(self, tensors: tuple[Tensor, ...], most_rows: int) -> None:
+        self._most = most_rows
+        self._bounded = [t for t in tensors if t.bounds]
+        self._closed = [(t, frozenset(t.known) | _blank(t)) for t in tensors if t.closed]
+        self._open = [(t.name, frozenset((*t.known, ""))) for t in tensors if t.known and not t.closed]
+        self._present = [t for t in tensors
+                         if t.dtype == "string" and not t.missing and not t.closed and t.known and len(t.shape) == 1]
+
+    def check(self, blocks: Blocks) -> Blocks:
+        """The blocks, once their rows, bounds and closed categories are seen to be right.
+
+        Raises:
+            BadRequest: 413 for too many rows, 422 for anything that the model would not take.
+        """
+        rows = {len(block) for block in blocks.values()}
+        if len(rows) > 1:
+            raise BadRequest("the inputs differ in their number of rows", status=422)
+        if rows == {0}:
+            raise BadRequest("there are no rows; wanted at least one", status=422)
+        if max(rows) > self._most:
+            raise BadRequest(f"{max(rows)} rows; at most {self._most} are taken at once", status=413)
+        for tensor in self._bounded:
+            _within(blocks[tensor.name], tensor)
+        for tensor, known in self._closed:
+            _of(blocks[tensor.name], tensor, known)
+        for tensor in self._present:
+            if "" in (texts := blocks[tensor.name].flat()):
+                raise BadRequest(f"{tensor.name}, row {texts.index('')}: is empty; wanted text", status=422)
+        return blocks
+
+    def unknown(self, blocks: Blocks) -> list[dict[str, Any]]:
+        """Which values did the model never see, so that its fallback answers?"""
+        found = []
+        for name, known in self._open:
+            if not known.issuperset(values := blocks[name].flat()):
+                found += [{"row": row, "input": name, "value": clipped(value)}
+                          for row, value in enumerate(values) if value not in known]
+        return found
 
 
-def _closed(array: NDArray[Any], tensor: Tensor) -> None:
-    known = set(tensor.known) | ({""} if tensor.missing and tensor.dtype == "string" else set())
-    for row, value in enumerate(array.tolist()):
+def _blank(tensor: Tensor) -> set[Any]:
+    return {""} if tensor.missing and tensor.dtype == "string" else set()
+
+
+def _within(block: Block, tensor: Tensor) -> None:
+    low, high = tensor.bounds or (0, 0)
+    values = block.flat()
+    wrong = [value < low or value > high for value in values]
+    if any(wrong):
+        row = wrong.index(True) // (len(values) // len(block))
+        raise BadRequest(f"{tensor.name}, row {row}: {next(compress(values, wrong))} is not known to the model; wanted "
+                         f"{low} to {high}", status=422)
+
+
+def _of(block: Block, tensor: Tensor, known: frozenset[Any]) -> None:
+    for row, value in enumerate(block.flat()):
         if value not in known:
             shown = ", ".join(map(str, tensor.known[:SHOWN])) + (", ..." if len(tensor.known) > SHOWN else "")
             raise BadRequest(f"{tensor.name}, row {row}: {clipped(value)} is not known to the model; wanted one of "
                              f"{shown}", status=422)
-
-
-def _present(array: NDArray[Any], tensor: Tensor) -> None:
-    if array.ndim == 1 and tensor.known and "" in array:
-        raise BadRequest(f"{tensor.name}, row {array.tolist().index('')}: is empty; wanted text", status=422)
-
-
-def unknown(arrays: Arrays, tensors: Iterable[Tensor]) -> list[dict[str, Any]]:
-    """Which values did the model never see, so that its fallback answers?"""
-    found = []
-    for tensor in tensors:
-        if tensor.known and not tensor.closed:
-            known = set(tensor.known)
-            found += [{"row": row, "input": tensor.name, "value": clipped(value)}
-                      for row, value in enumerate(arrays[tensor.name].tolist()) if value not in known and value != ""]
-    return found
 
 
 def clipped(value: Any) -> Any:

@@ -7,19 +7,29 @@ container server reads it where Pillow is installed; elsewhere it is answered wi
 from __future__ import annotations
 
 import zlib
+from array import array
 from collections.abc import Callable, Iterator
-from typing import Any
+from itertools import accumulate
+from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
+from .block import CODES, Block
 from .errors import BadRequest
 from .limits import Limits
 from .manifest import Tensor
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by PNG's colour type: grey, RGB, palette, grey+alpha, RGB+alpha
-Pixels = NDArray[np.uint8]
+
+
+class Pixels(NamedTuple):
+    """Which values has a picture: height times width times channels bytes, line by line?"""
+
+    height: int
+    width: int
+    channels: int
+    data: bytes
+
+
 jpeg: Callable[[bytes, Limits], Pixels] | None = None  # the server sets it, where Pillow is installed
 
 
@@ -28,8 +38,8 @@ def is_image(tensors: tuple[Tensor, ...]) -> bool:
     return len(tensors) == 1 and len(tensors[0].shape) == 4 and tensors[0].shape[3] in (1, 3)
 
 
-def read(body: bytes, tensor: Tensor, limits: Limits) -> NDArray[Any]:
-    """Which array of shape (1, height, width, channels) is this picture?
+def read(body: bytes, tensor: Tensor, limits: Limits) -> Block:
+    """Which block of shape (1, height, width, channels) is this picture?
 
     Its pixels, 0 to 255, are scaled to the range of values that the model saw.
 
@@ -39,24 +49,31 @@ def read(body: bytes, tensor: Tensor, limits: Limits) -> NDArray[Any]:
     """
     pixels = _png(body, limits) if body[:8] == SIGNATURE else _jpeg(body, limits)
     height, width, channels = tensor.shape[1:]
-    if (height or pixels.shape[0], width or pixels.shape[1]) != pixels.shape[:2]:
-        raise BadRequest(f"{tensor.name}: found a picture of {pixels.shape[1]} x {pixels.shape[0]} pixels; wanted "
+    if (height or pixels.height, width or pixels.width) != (pixels.height, pixels.width):
+        raise BadRequest(f"{tensor.name}: found a picture of {pixels.width} x {pixels.height} pixels; wanted "
                          f"{width} x {height}", status=422)
     coloured = _coloured(pixels, channels or 1)
-    low, high = tensor.seen or (0.0, 255.0)
+    shape = (1, coloured.height, coloured.width, coloured.channels)
     if tensor.dtype == "uint8":
-        return coloured[None]
-    return np.asarray(low + coloured[None].astype(np.float64) * ((high - low) / 255.0), tensor.dtype)
+        return Block("uint8", shape, coloured.data)
+    low, high = tensor.seen or (0.0, 255.0)
+    scale = [low + value * ((high - low) / 255.0) for value in range(256)]
+    if not tensor.dtype.startswith("float"):
+        scale = [int(value) for value in scale]
+    values = map(scale.__getitem__, coloured.data)
+    return Block(tensor.dtype, shape, array(CODES[tensor.dtype], values).tobytes())
 
 
 def _coloured(pixels: Pixels, channels: int) -> Pixels:
-    if pixels.shape[2] == channels:
+    data = pixels.data
+    if pixels.channels == channels:
         return pixels
     if channels == 3:
-        return np.asarray(np.repeat(pixels, 3, axis=2))
+        return pixels._replace(channels=3, data=bytes(value for value in data for _ in range(3)))
     # ITU-R 601, as Pillow converts to grey.
-    grey = np.asarray(pixels @ np.array([0.299, 0.587, 0.114]))
-    return np.asarray(np.rint(grey)[..., None], np.uint8)
+    grey = bytes([round(0.299 * r + 0.587 * g + 0.114 * b)
+                  for r, g, b in zip(data[::3], data[1::3], data[2::3], strict=True)])
+    return pixels._replace(channels=1, data=grey)
 
 
 def _png(body: bytes, limits: Limits) -> Pixels:
@@ -74,7 +91,7 @@ def _png(body: bytes, limits: Limits) -> Pixels:
     size = CHANNELS[colour]
     packed = b"".join(data for kind, data in chunks if kind == b"IDAT")
     lines = _unfiltered(_inflated(packed, height * (width * size + 1)), height, width * size, size)
-    return _without_alpha(lines.reshape(height, width, size), colour, chunks)
+    return _without_alpha(Pixels(height, width, size, lines), colour, chunks)
 
 
 def _chunks(body: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -100,51 +117,62 @@ def _inflated(packed: bytes, size: int) -> bytes:
     return lines
 
 
-def _unfiltered(body: bytes, height: int, width: int, step: int) -> Pixels:
+def _unfiltered(body: bytes, height: int, width: int, step: int) -> bytes:
     """PNG's five line filters undone (PNG specification, 9.2)."""
-    raw = np.frombuffer(body, np.uint8).reshape(height, width + 1)
-    lines = np.zeros((height + 1, width), np.uint8)
-    for row in range(height):
-        above, line = lines[row], raw[row, 1:]
-        kind = int(raw[row, 0])
-        if kind == 0:
-            lines[row + 1] = line
-        elif kind == 1:
-            summed = np.cumsum(line.reshape(-1, step), axis=0, dtype=np.uint64)
-            lines[row + 1] = summed.astype(np.uint8).reshape(-1)
+    lines, above = [], bytes(width)
+    for start in range(0, height * (width + 1), width + 1):
+        kind, line = body[start], body[start + 1 : start + 1 + width]
+        if kind == 1:
+            line = _summed(line, step)
         elif kind == 2:
-            lines[row + 1] = line + above
+            line = bytes([(a + b) & 255 for a, b in zip(line, above, strict=True)])
         elif kind in (3, 4):
-            lines[row + 1] = _predicted(line.tolist(), above.tolist(), step, paeth=kind == 4)
-        else:
+            line = bytes(_predicted(line, above, step, paeth=kind == 4))
+        elif kind:
             raise BadRequest("the PNG has a line filter that does not exist")
-    return lines[1:]
+        lines.append(line)
+        above = line
+    return b"".join(lines)
 
 
-def _predicted(line: list[int], above: list[int], step: int, *, paeth: bool) -> list[int]:
-    out = [0] * step + line
-    corner = [0] * step + above
-    for i, value in enumerate(line):
-        left, up, diagonal = out[i], above[i], corner[i]
-        out[i + step] = (value + (_paeth(left, up, diagonal) if paeth else (left + up) // 2)) & 255
+def _summed(line: bytes, step: int) -> bytes:
+    summed = bytearray(len(line))
+    for channel in range(step):
+        summed[channel::step] = bytes([value & 255 for value in accumulate(line[channel::step])])
+    return bytes(summed)
+
+
+def _predicted(line: bytes, above: bytes, step: int, *, paeth: bool) -> list[int]:
+    out, lefts = [0] * step + list(line), range(len(line))
+    if not paeth:
+        for i, value, up in zip(lefts, line, above, strict=True):
+            out[i + step] = (value + ((out[i] + up) >> 1)) & 255
+        return out[step:]
+    corners = bytes(step) + above
+    for i, value, up, corner in zip(lefts, line, above, corners, strict=False):
+        left = out[i]
+        # Written out, as this line runs for each byte of most pictures: the nearest of the three to left + up - corner.
+        by_left, by_up, by_corner = abs(up - corner), abs(left - corner), abs(left + up - 2 * corner)
+        near = left if by_left <= by_up and by_left <= by_corner else up if by_up <= by_corner else corner
+        out[i + step] = (value + near) & 255
     return out[step:]
 
 
-def _paeth(left: int, up: int, diagonal: int) -> int:
-    guess = left + up - diagonal
-    return min((left, up, diagonal), key=lambda v: abs(guess - v))
-
-
 def _without_alpha(pixels: Pixels, colour: int, chunks: list[tuple[bytes, bytes]]) -> Pixels:
+    data = pixels.data
     if colour == 3:
-        palette = next((data for kind, data in chunks if kind == b"PLTE"), b"")
-        table = np.frombuffer(palette[: len(palette) // 3 * 3], np.uint8).reshape(-1, 3)
-        if not len(table) or pixels.max(initial=0) >= len(table):
+        palette = next((part for kind, part in chunks if kind == b"PLTE"), b"")
+        if not palette[2:] or max(data) >= len(palette) // 3:
             raise BadRequest("the PNG names colours that its palette does not hold")
-        return np.asarray(table[pixels[..., 0]])
-    if colour in (4, 6):
-        alpha = pixels[..., -1:].astype(np.uint16)
-        return ((pixels[..., :-1] * alpha + 127) // 255).astype(np.uint8)  # over black, as an empty canvas is
+        table = [palette[i : i + 3] for i in range(0, len(palette) // 3 * 3, 3)]
+        return pixels._replace(channels=3, data=b"".join(map(table.__getitem__, data)))
+    if colour in (4, 6):  # over black, as an empty canvas is
+        left = pixels.channels - 1
+        plain, alpha = bytearray(left * pixels.height * pixels.width), data[left :: left + 1]
+        for channel in range(left):
+            plain[channel::left] = bytes(
+                [(v * a + 127) // 255 for v, a in zip(data[channel :: left + 1], alpha, strict=True)])
+        return pixels._replace(channels=left, data=bytes(plain))
     return pixels
 
 

@@ -1,4 +1,4 @@
-"""From CSV to arrays: with a header for columns, with or without one for the numbers of a single input."""
+"""From CSV to blocks: with a header for columns, with or without one for the numbers of a single input."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ import io
 import math
 from typing import Any
 
-import numpy as np
-
 from . import codec
+from .block import Block, Blocks
 from .errors import BadRequest
-from .fit import Arrays, narrow
+from .fit import packed
 from .manifest import Tensor
 
 EMPTY = {"", "nan", "na", "null"}
 
 
-def read_csv(body: bytes, tensors: tuple[Tensor, ...]) -> Arrays:
-    """Which arrays does this CSV hold?
+def read_csv(body: bytes, tensors: tuple[Tensor, ...]) -> Blocks:
+    """Which blocks does this CSV hold?
 
     Raises:
         BadRequest: 400 when it is no CSV, 422 naming row and column when a value does not fit.
@@ -60,23 +59,22 @@ def _number(text: str) -> float | None:
     return value if math.isfinite(value) and "_" not in text else None
 
 
-def _matrix(rows: list[list[str]], tensor: Tensor) -> Arrays:
+def _matrix(rows: list[list[str]], tensor: Tensor) -> Blocks:
     """Each line is one row of the input, flat in C order when the input has more dimensions."""
     inner = [size for size in tensor.shape[1:] if size is not None]
     wide = math.prod(inner)
     if tensor.dtype == "string" or len(inner) < len(tensor.shape) - 1:
         raise BadRequest(f"{tensor.name} cannot be given as CSV; wanted JSON", status=415)
-    found = []
+    found: list[Any] = []
     for index, row in enumerate(rows):
         numbers = [_number(value) for value in row]
         if len(row) != wide or None in numbers:
             what = f"{len(row)} values" if len(row) != wide else "a value that is no number"
             raise BadRequest(f"{tensor.name}, row {index}: found {what}; wanted {wide} numbers", status=422)
-        found.append(numbers)
-    if not found:
+        found += numbers
+    if not rows:
         raise BadRequest("the CSV holds a header and no rows; wanted at least one", status=422)
-    shaped = np.asarray(found, np.float64).reshape(len(found), *inner)
-    return {tensor.name: narrow(shaped, tensor)}
+    return {tensor.name: Block(tensor.dtype, (len(rows), *inner), packed(found, wide, tensor))}
 
 
 def _typed(row: list[str], names: list[str], types: dict[str, Tensor], index: int) -> list[Any]:

@@ -6,19 +6,17 @@ white space separates, as in TensorFlow's byte-wise string functions.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
+from .block import Block
 
 PUNCTUATION = b"!\"#$%&()*+,-./:;<=>?@[\\]^_`{|}~'"
 PADDING, UNKNOWN = 0, 1
 
 
-@dataclass(frozen=True, slots=True)
-class Tokeniser:
+class Tokeniser(NamedTuple):
     """How do words become numbers?
 
     Attributes:
@@ -37,7 +35,7 @@ class Tokeniser:
 
     def to_dict(self) -> dict[str, Any]:
         """What is stored of it?"""
-        return asdict(self)
+        return self._asdict()
 
     @classmethod
     def of(cls, stored: dict[str, Any]) -> Tokeniser:
@@ -62,12 +60,12 @@ class Reader:
         self._tokeniser = tokeniser
         self._numbers = {word: number for number, word in enumerate(tokeniser.vocabulary, start=2)}
 
-    def read(self, texts: Iterable[str]) -> tuple[NDArray[np.int64], list[list[str]]]:
+    def read(self, texts: Iterable[str]) -> tuple[Block, list[list[str]]]:
         """Which numbers stand for these texts, shape (rows, length), and which words of each are unknown?"""
         rows = [self._tokeniser.words(text) for text in texts]
         width = self._tokeniser.length or max(map(len, rows), default=0)
-        numbers = np.full((len(rows), width), PADDING, np.int64)
-        get = self._numbers.get
-        for index, row in enumerate(rows):
-            numbers[index, : len(row)] = [get(word, UNKNOWN) for word in row]
-        return numbers, [[word for word in row if word not in self._numbers] for row in rows]
+        get, numbers = self._numbers.get, array("q")
+        for row in rows:
+            numbers.extend([get(word, UNKNOWN) for word in row] + [PADDING] * (width - len(row)))
+        unknown = [[word for word in row if word not in self._numbers] for row in rows]
+        return Block("int64", (len(rows), width), numbers.tobytes()), unknown

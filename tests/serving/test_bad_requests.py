@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.runtime.fit import Arrays
+from serving.runtime.block import Blocks
 
 from .small import EXAMPLES, Front, LambdaFront, ServerFront, bundle_of, server
 
@@ -208,7 +208,7 @@ def test_a_capture_that_is_down_is_counted_and_changes_no_answer(tmp_path: Path)
     from serving.runtime.core import Predictor
     from serving.runtime.exchange import Exchange, Kept, Request
 
-    def down(asked: Arrays, answered: Arrays) -> None:
+    def down(asked: Blocks, answered: Blocks) -> None:
         raise OSError("no such store")
 
     kept = Kept()

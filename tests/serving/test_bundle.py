@@ -13,7 +13,8 @@ import pytest
 from serving import bundle as bundles
 from serving.bundle import Bundle
 from serving.errors import BundleInvalid, ParityFailed, Unconvertible
-from serving.runtime.core import Predictor, read_golden
+from serving.golden import read_golden
+from serving.runtime.core import Predictor
 from serving.runtime.errors import BundleBroken
 
 from .conftest import described, release_of

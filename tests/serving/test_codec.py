@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from serving.runtime import answers, codec
+from serving.runtime.block import Block
 from serving.runtime.errors import BadRequest
 from serving.runtime.manifest import Manifest, Parity, Tensor
 
@@ -27,9 +28,9 @@ def manifest(inputs: tuple[Tensor, ...] = ONE, labels: tuple[str, ...] = ("no", 
     {"instances": [{"image": [[1], [2]]}]}, [[[1], [2]]],
 ])
 def test_every_usual_form_gives_the_same_array(request_: Any) -> None:
-    array = codec.decode(request_, ONE)["image"]
-    assert array.dtype == np.float32
-    assert array.tolist() == [[[1.0], [2.0]]]
+    block = codec.decode(request_, ONE)["image"]
+    assert block.dtype == "float32"
+    assert block.tolist() == [[[1.0], [2.0]]]
 
 
 def test_two_inputs_are_taken_by_row_and_by_column() -> None:
@@ -77,6 +78,6 @@ def test_what_is_no_json_is_a_400(body: bytes) -> None:
 
 
 def test_an_answer_names_its_labels_and_who_gave_it() -> None:
-    answer = answers.as_json({"probabilities": np.array([[0.25, 0.75]], np.float32)}, manifest(), [])
+    answer = answers.as_json({"probabilities": Block.of(np.array([[0.25, 0.75]], np.float32))}, manifest(), [])
     assert answer == {"predictions": [[0.25, 0.75]], "labels": ["yes"],
                       "model": {"name": "m", "version": 3, "digest": "sha256:d"}}

@@ -14,6 +14,7 @@ import pytest
 from serving import bundle as bundles
 from serving.bundle import Bundle
 from serving.errors import ParityFailed, Unconvertible
+from serving.runtime.block import Block
 from serving.runtime.core import MODEL, Predictor
 from serving.runtime.errors import BadRequest
 
@@ -265,7 +266,7 @@ def test_a_masked_gru_answers_within_thirty_microseconds(save: Save) -> None:
     x = layers.GRU(16)(layers.Embedding(64, 8, mask_zero=True)(words))
     model = keras.Model(words, layers.Dense(1, activation="sigmoid")(x))
     served = Predictor(keras_files(save, model, {"words": np.ones((4, 20), np.int32)}).folder)
-    one = {"words": np.array([[3, 5, 0, 7] * 5], np.int32)}
+    one = {"words": Block.of(np.array([[3, 5, 0, 7] * 5], np.int32))}
     spent = []
     for _ in range(2000):
         started = time.perf_counter()

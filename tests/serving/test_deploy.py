@@ -24,9 +24,9 @@ from registry import register_candidate
 from serving import Aws, Settings
 from serving.errors import GoldenFailed
 from serving.execution import execute
+from serving.golden import Golden, read_golden
 from serving.localaws import running
 from serving.plan import Plan
-from serving.runtime.core import Golden, read_golden
 from serving.targets.lambda_ import names
 from serving.targets.lambda_.steps import AskGolden, PointAlias
 from serving.targets.lambda_.target import LambdaTarget

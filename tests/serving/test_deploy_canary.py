@@ -17,9 +17,9 @@ from serving import Aws, Bundle, Settings, build
 from serving.config import CanarySettings
 from serving.errors import CanaryFailed
 from serving.execution import execute
+from serving.golden import read_golden
 from serving.journal import Kind
 from serving.localaws import running
-from serving.runtime.core import read_golden
 from serving.targets.lambda_.canary import Canary
 from serving.targets.lambda_.execution import LambdaHands
 from serving.targets.lambda_.steps import Shift

@@ -18,8 +18,8 @@ from serving import Aws, Bundle, Settings, build, journal
 from serving.aws import Functions, Storage
 from serving.errors import AwsConflict, AwsFailed, Refused
 from serving.execution import execute
+from serving.golden import read_golden
 from serving.journal import Entry, Kind
-from serving.runtime.core import read_golden
 from serving.targets.lambda_ import names
 from serving.targets.lambda_.shipped import LambdaShipped
 from serving.targets.lambda_.target import LambdaTarget

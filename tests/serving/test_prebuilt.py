@@ -29,7 +29,8 @@ import pytest
 
 from serving import bundle as bundles
 from serving import package
-from serving.runtime.core import GOLDEN, read_golden
+from serving.golden import read_golden
+from serving.runtime.core import GOLDEN
 from serving.runtime.exchange import CSV, JSON
 
 from .small import ServerFront

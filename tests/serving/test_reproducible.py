@@ -13,7 +13,8 @@ import pytest
 
 from serving import bundle as bundles
 from serving.errors import BundleInvalid
-from serving.runtime.core import GOLDEN, Predictor, read_golden
+from serving.golden import read_golden
+from serving.runtime.core import GOLDEN, Predictor
 
 from .small import bundle_of
 

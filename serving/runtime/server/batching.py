@@ -11,13 +11,12 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from math import isclose
 
-import numpy as np
-
-from ..core import Golden, Predictor
+from ..block import Block, Blocks, joined
+from ..core import Predictor
 from ..errors import RuntimeFault
 from ..exchange import Asked, Exchange, Response
-from ..fit import Arrays
 from .tally import Tally
 
 MOST_ROWS = 64  # of one batch: beyond, batching gains little more and the first to come waits longer
@@ -46,18 +45,18 @@ class Pace:
     together: bool
 
 
-def measure(predictor: Predictor, golden: Golden, *, rows: int = 16, turns: int = 9) -> Pace:
+def measure(predictor: Predictor, golden: Blocks, *, rows: int = 16, turns: int = 9) -> Pace:
     """How fast does this model answer its golden requests, alone and together?"""
-    many = {k: np.concatenate([v] * (rows // len(v) + 1))[:rows] for k, v in golden.inputs.items()}
-    one = {k: v[:1] for k, v in many.items()}
-    alone, joined = _fastest(predictor, one, turns), _fastest(predictor, many, turns)
-    row = joined / rows
-    together = alone / row >= GAIN and _agree(predictor, many)
-    return Pace(alone, row if together else alone, together)
+    many = {name: joined([block] * (rows // len(block) + 1)).rows(0, rows) for name, block in golden.items()}
+    one = {name: block.rows(0, 1) for name, block in many.items()}
+    alone, together = _fastest(predictor, one, turns), _fastest(predictor, many, turns)
+    row = together / rows
+    gains = alone / row >= GAIN and _agree(predictor, many)
+    return Pace(alone, row if gains else alone, gains)
 
 
-def _fastest(predictor: Predictor, arrays: Arrays, turns: int) -> float:
-    ready, best = predictor.prepare(arrays)[0], float("inf")
+def _fastest(predictor: Predictor, blocks: Blocks, turns: int) -> float:
+    ready, best = predictor.prepare(blocks)[0], float("inf")
     for _ in range(turns):
         started = time.perf_counter()
         predictor.run(ready)
@@ -65,18 +64,20 @@ def _fastest(predictor: Predictor, arrays: Arrays, turns: int) -> float:
     return best
 
 
-def _agree(predictor: Predictor, many: Arrays) -> bool:
+def _agree(predictor: Predictor, many: Blocks) -> bool:
     together = predictor.predict(many)
     rows = len(next(iter(many.values())))
-    alone = [predictor.predict({k: v[i : i + 1] for k, v in many.items()}) for i in range(rows)]
-    return all(len(array) == rows and _same(array, np.concatenate([a[name] for a in alone]))
-               for name, array in together.items())
+    alone = [predictor.predict({k: v.rows(i, i + 1) for k, v in many.items()}) for i in range(rows)]
+    return all(len(block) == rows and _same(block, joined([a[name] for a in alone]))
+               for name, block in together.items())
 
 
-def _same(a: np.ndarray, b: np.ndarray) -> bool:
-    if a.shape != b.shape:
+def _same(a: Block, b: Block) -> bool:
+    if (a.shape, a.dtype) != (b.shape, b.dtype):
         return False
-    return bool(np.allclose(a, b, rtol=1e-4, atol=1e-5) if a.dtype.kind == "f" else (a == b).all())
+    if not a.dtype.startswith("float"):
+        return a.data == b.data
+    return all(isclose(x, y, rel_tol=1e-4, abs_tol=1e-5) for x, y in zip(a.flat(), b.flat(), strict=True))
 
 
 @dataclass(slots=True)
@@ -142,7 +143,7 @@ class Batcher:
             self._tell(batch, self._answers(batch))
         self._running = False
 
-    def _told(self, batch: list[Waiting], answers: list[Arrays | RuntimeFault]) -> None:
+    def _told(self, batch: list[Waiting], answers: list[Blocks | RuntimeFault]) -> None:
         self._tell(batch, answers)
         self._running = bool(self._queue)
         if self._running:
@@ -159,28 +160,28 @@ class Batcher:
         self._rows -= rows
         return batch
 
-    def _answers(self, batch: list[Waiting]) -> list[Arrays | RuntimeFault]:
+    def _answers(self, batch: list[Waiting]) -> list[Blocks | RuntimeFault]:
         self._tally.add("batches")
         if len(batch) == 1:
             return [self._run(batch[0].asked.ready)]
         names = batch[0].asked.ready
-        said = self._run({name: np.concatenate([w.asked.ready[name] for w in batch]) for name in names})
+        said = self._run({name: joined(w.asked.ready[name] for w in batch) for name in names})
         if isinstance(said, RuntimeFault):  # one request must not spoil another's answer
             return [self._run(w.asked.ready) for w in batch]
         cut, start = [], 0
         for waiting in batch:
             end = start + waiting.asked.rows
-            cut.append({name: array[start:end] for name, array in said.items()})
+            cut.append({name: block.rows(start, end) for name, block in said.items()})
             start = end
         return list(cut)
 
-    def _run(self, ready: Arrays) -> Arrays | RuntimeFault:
+    def _run(self, ready: Blocks) -> Blocks | RuntimeFault:
         try:
             return self._exchange.predictor.run(ready)
         except RuntimeFault as fault:
             return fault
 
-    def _tell(self, batch: list[Waiting], answers: list[Arrays | RuntimeFault]) -> None:
+    def _tell(self, batch: list[Waiting], answers: list[Blocks | RuntimeFault]) -> None:
         for waiting, said in zip(batch, answers, strict=True):
             if isinstance(said, RuntimeFault):
                 waiting.reply(self._exchange.refuse(said))
@@ -188,5 +189,5 @@ class Batcher:
                 waiting.reply(self._exchange.write(waiting.asked, said))
 
 
-def _joins(a: Arrays, b: Arrays) -> bool:
+def _joins(a: Blocks, b: Blocks) -> bool:
     return all(a[name].shape[1:] == b[name].shape[1:] for name in a)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import warnings
 
-import numpy as np
-
 from .. import images
 from ..errors import BadRequest
 from ..images import Pixels
@@ -24,7 +22,7 @@ def enable() -> bool:
 
 
 def read(body: bytes, limits: Limits) -> Pixels:
-    """Which pixels, shape (height, width, 1 or 3), does this JPEG hold?
+    """Which pixels, of 1 or 3 channels, does this JPEG hold?
 
     Raises:
         BadRequest: 400 when it is damaged, 413 when it is too large.
@@ -36,6 +34,6 @@ def read(body: bytes, limits: Limits) -> Pixels:
             warnings.simplefilter("ignore")
             images.refuse_large(*picture.size, limits)
             plain = picture.convert("L" if picture.mode == "L" else "RGB")
-            return np.asarray(plain, np.uint8).reshape(picture.height, picture.width, -1)
+            return Pixels(picture.height, picture.width, len(plain.getbands()), plain.tobytes())
     except (OSError, ValueError, SyntaxError) as error:
         raise BadRequest(f"the JPEG cannot be read: {type(error).__name__}") from None

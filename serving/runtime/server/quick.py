@@ -5,13 +5,14 @@ It takes a request or says nothing: whatever it does not take, the exact reader 
 
 from __future__ import annotations
 
+from array import array
+from itertools import chain
 from typing import Any
 
 import msgspec
-import numpy as np
 
-from ..answers import labels
-from ..fit import Arrays
+from ..answers import labels, predictions
+from ..block import CODES, Block, Blocks
 from ..manifest import Manifest, Tensor
 
 KEYS = (b'"instances"', b'"inputs"')
@@ -26,13 +27,14 @@ class QuickJson:
 
     def __init__(self, manifest: Manifest) -> None:
         self._manifest = manifest
+        self._first = manifest.outputs[0].name
         self._tensor = _readable(manifest)
         self._decoders = _decoders(self._tensor) if self._tensor else {}
         self._encode = msgspec.json.Encoder().encode
         facts = {"name": manifest.name, "version": manifest.version, "digest": manifest.digest}
         self._tail = b',"model":' + self._encode(facts) + b"}"
 
-    def read(self, body: bytes) -> Arrays | None:
+    def read(self, body: bytes) -> Blocks | None:
         """Which array does this JSON hold? None where this reader does not say."""
         tensor = self._tensor
         if tensor is None or b"\\" in body:  # an escape may hide a second key of the same name
@@ -42,36 +44,30 @@ class QuickJson:
             if body.count(key) == 1:
                 try:
                     rows = decoder.decode(body)
-                    array = np.asarray(getattr(rows, key[1:-1].decode()), np.float64)
                 except (msgspec.MsgspecError, ValueError, RecursionError):
                     return None
-                return self._narrowed(array, tensor)
+                return self._narrowed(getattr(rows, key[1:-1].decode()), tensor)
         return None
 
-    def write(self, outputs: Arrays, unknown: list[dict[str, Any]]) -> bytes:
+    def write(self, outputs: Blocks, unknown: list[dict[str, Any]]) -> bytes:
         """What is the answer as JSON?"""
-        manifest = self._manifest
-        first = manifest.outputs[0].name
-        predictions: Any = outputs[first].tolist() if len(outputs) == 1 else {k: v.tolist() for k, v in outputs.items()}
-        parts = [b'{"predictions":', self._encode(predictions)]
-        named = labels(outputs, manifest)
+        parts = [b'{"predictions":', self._encode(predictions(outputs))]
+        named = labels(outputs[self._first], self._manifest)
         if named is not None:
             parts += [b',"labels":', self._encode(named)]
         if unknown:
             parts += [b',"unknown":', self._encode(unknown)]
         return b"".join((*parts, self._tail))
 
-    def _narrowed(self, array: Any, tensor: Tensor) -> Arrays | None:
-        if array.ndim != len(tensor.shape) or not len(array):
-            return None
-        for found, wanted in zip(array.shape[1:], tensor.shape[1:], strict=True):
-            if wanted is not None and found != wanted:
+    def _narrowed(self, rows: list[Any], tensor: Tensor) -> Blocks | None:
+        level, shape = rows, [len(rows)]
+        for wanted in tensor.shape[1:]:
+            if len(sizes := set(map(len, level))) != 1 or wanted not in (None, *sizes):
                 return None
-        with np.errstate(over="ignore"):
-            narrow = array.astype(tensor.dtype)
-        if not np.isfinite(narrow).all():
-            return None
-        return {tensor.name: narrow}
+            shape += sizes
+            level = level[0] if len(level) == 1 else list(chain.from_iterable(level))
+        block = Block(tensor.dtype, tuple(shape), array(CODES[tensor.dtype], level).tobytes())
+        return {tensor.name: block} if block.is_finite() else None
 
 
 def _readable(manifest: Manifest) -> Tensor | None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import uvloop
 
-from ..core import GOLDEN, Predictor, read_golden
+from ..core import GOLDEN, Predictor, golden_inputs
 from ..errors import BundleBroken
 from ..exchange import Exchange
 from . import jpeg, pages
@@ -36,7 +36,7 @@ def serve(settings: Settings, *, ready: Callable[[int], None] = lambda port: Non
         BundleBroken: the bundle is not what its manifest says, or the model does not answer.
     """
     predictor = Predictor(settings.bundle, limits=settings.limits)
-    pace = measure(predictor, read_golden(settings.bundle / GOLDEN))
+    pace = measure(predictor, golden_inputs(settings.bundle / GOLDEN))
     jpeg.enable()
     tally = Tally(settings.workers)
     listener = _listener(settings)

@@ -7,8 +7,8 @@ from functools import partial
 from ...asking import ask_golden
 from ...aws import Aws, FunctionState
 from ...errors import AwsConflict
+from ...golden import Golden
 from ...plan import Step
-from ...runtime.core import Golden
 from .canary import Canary
 from .steps import (
     AskGolden,

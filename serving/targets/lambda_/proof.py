@@ -15,10 +15,11 @@ from pathlib import Path
 from ...asking import ask_golden
 from ...aws import AliasState, Aws, FunctionState
 from ...errors import AwsFailed, GoldenFailed, NotDeployed, Refused
+from ...golden import Golden, read_golden
 from ...journal import Entry, deployed
 from ...proof import Finding, same, stored
 from ...runtime import manifest as manifests
-from ...runtime.core import GOLDEN, Golden, read_golden
+from ...runtime.core import GOLDEN
 from ...runtime.errors import BundleBroken
 from . import names
 from .planning import runs, spec_of

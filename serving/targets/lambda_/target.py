@@ -12,9 +12,9 @@ from ...aws import Aws
 from ...bundle import Bundle
 from ...config import CanarySettings, Settings
 from ...errors import NotDeployed
+from ...golden import Golden
 from ...logbook import Logbook, bucket_of
 from ...plan import Plan, Step, noted
-from ...runtime.core import Golden
 from ...target import InService, Say, WayBack
 from . import names, planning, proof
 from .canary import Canary
