@@ -30,6 +30,7 @@ COMMANDS = {
     "rollback": ("serving.commands:rollback", "Bring the previous release back, with or without the registry."),
     "status": ("serving.commands:status", "Show registry, journal and AWS side by side, and where they differ."),
     "verify": ("serving.commands:verify", "Prove that what serves is what was approved."),
+    "prune": ("serving.prune_command:prune", "Remove what no release that is kept needs."),
     "invoke": ("serving.commands:invoke", "Ask the version in service for an answer."),
     "iam": ("serving.operate_commands:iam", "Print the least that each role needs, or a CloudFormation stack."),
     "local": ("serving.localaws.commands:local", "Run a local AWS, or a command against one."),

@@ -20,6 +20,8 @@ from .errors import AwsFailed, Refused
 
 # Longer than any deployment: Lambda's waiters give up after two minutes each.
 LEASE = timedelta(minutes=15)
+# The reason of an entry that was written by a prune: it holds the journal as a deployment does, and ships nothing new.
+PRUNE = "prune"
 
 
 class Kind(StrEnum):
@@ -60,7 +62,7 @@ class Entry(_Shape, Generic[S]):
         who, host, process: who began, and where; by these a dead deployer is told from a slow one.
         published: the target's own name of what is deployed (a Lambda version, say), empty while it is not known.
         previous: what served before, by the same kind of name; empty when nothing did.
-        reason: why it failed, or why it was done.
+        reason: why it failed, or why it was done; `PRUNE` when nothing was deployed.
     """
 
     seq: int
@@ -115,13 +117,34 @@ def require_free(entries: Sequence[Entry[S]], now: datetime, alive: Callable[[En
     if holder := held_by(entries, now, alive):
         until = (holder.at + LEASE).strftime("%H:%M:%S")
         what = f"{holder.shipped.model}/{holder.shipped.version}"
-        raise Refused(f"{holder.who} on {holder.host} is deploying {what} since {holder.at:%H:%M:%S} UTC. "
+        doing = f"pruning {holder.shipped.model}" if holder.reason == PRUNE else f"deploying {what}"
+        raise Refused(f"{holder.who} on {holder.host} is {doing} since {holder.at:%H:%M:%S} UTC. "
                       f"Next: wait; at {until} UTC it is taken for dead")
 
 
 def deployed(entries: Sequence[Entry[S]]) -> list[Entry[S]]:
     """What was in service, one after the other? The last is what should be now."""
     return [entry for entry in entries if entry.kind is Kind.DONE]
+
+
+def kept(entries: Sequence[Entry[S]], keep: int) -> list[Entry[S]]:
+    """Which deployments must be able to serve: the last one of each of the newest releases, newest first?
+
+    What serves is the first of them and the way back is the second, so never fewer than these two.
+
+    Args:
+        entries: the journal, oldest first.
+        keep: how many releases.
+    """
+    newest: dict[tuple[int, str], Entry[S]] = {}
+    for entry in reversed(deployed(entries)):
+        newest.setdefault((entry.shipped.version, entry.shipped.digest), entry)
+    return list(newest.values())[: max(keep, 2)]
+
+
+def is_open(entries: Sequence[Entry[Any]]) -> bool:
+    """Was a deployment begun that did not end? What it left may be needed by whoever finishes it."""
+    return bool(entries) and entries[-1].kind is Kind.BEGAN and entries[-1].reason != PRUNE
 
 
 def way_back(entries: Sequence[Entry[S]], version: int | None = None) -> Entry[S]:

@@ -46,9 +46,9 @@ class Logbook(Generic[S]):
         journal.require_free(entries, datetime.now(UTC), alive)
         return entries
 
-    def begin(self, seq: int, shipped: Shipped, *, published: str, previous: str) -> Begin:
+    def begin(self, seq: int, shipped: Shipped, *, published: str, previous: str, reason: str = "") -> Begin:
         """The step that notes that a deployment begins, after entry ``seq``."""
-        return Begin(self.bucket, self.prefix, seq + 1, shipped, published, previous)
+        return Begin(self.bucket, self.prefix, seq + 1, shipped, published, previous, reason)
 
 
 def note(aws: Aws, begin: Begin, kind: Kind, *, published: str, reason: str = "") -> None:
@@ -61,7 +61,8 @@ def note(aws: Aws, begin: Begin, kind: Kind, *, published: str, reason: str = ""
     seq = begin.seq if kind is Kind.BEGAN else begin.seq + 1
     entry: Entry[Shipped] = Entry(
         seq=seq, kind=kind, at=datetime.now(UTC), who=who, host=host, process=process, shipped=begin.shipped,
-        published=published or begin.published, previous=begin.previous, reason=reason)
+        published=published or begin.published, previous=begin.previous,
+        reason=reason or begin.reason)
     try:
         aws.storage.create_bytes(begin.bucket, f"{begin.prefix}{seq:06}.json", entry.to_bytes())
     except AwsConflict:

@@ -33,6 +33,19 @@ class Upload(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class DeleteObjects(Step):
+    """Delete what lies under these S3 keys, and nobody needs anymore; a key that is gone already is no fault."""
+
+    bucket: str
+    prefix: str
+    keys: tuple[str, ...]
+
+    def __str__(self) -> str:
+        many = f"{len(self.keys)} object{'' if len(self.keys) == 1 else 's'}"
+        return f"delete      s3://{self.bucket}/{short(self.prefix)} ({many})"
+
+
+@dataclass(frozen=True, slots=True)
 class Begin(Step):
     """Note in the journal what is about to happen, so that nobody else begins and a killed deploy is seen.
 
@@ -40,6 +53,7 @@ class Begin(Step):
         seq: the number of the entry; taken by somebody else, the deploy ends before it changes anything more.
         published: the target's own name of what is deployed, when it is known already: a Lambda version, say.
         previous: what serves now, empty when nothing does.
+        reason: `journal.PRUNE` when nothing is deployed.
     """
 
     bucket: str
@@ -48,6 +62,7 @@ class Begin(Step):
     shipped: Shipped
     published: str
     previous: str
+    reason: str = ""
 
     def __str__(self) -> str:
         return f"note        that it begins: {self.prefix}{self.seq:06}.json"

@@ -10,7 +10,7 @@ from typing import Any
 from .aws import Aws
 from .config import Settings
 from .errors import NotDeployed
-from .journal import Entry, Kind, held_by, may_be_alive
+from .journal import PRUNE, Entry, Kind, held_by, may_be_alive
 from .logbook import bucket_of
 from .names import DEPLOYMENTS, deployed_models
 from .plan import short
@@ -95,7 +95,10 @@ def _unfinished(last: Entry[Any]) -> str:
     if last.kind is Kind.FAILED:
         return f"the last deployment failed: {last.reason}"
     if held_by([last], datetime.now(UTC), may_be_alive):
-        return f"{last.who} on {last.host} is deploying since {last.at:%H:%M:%S} UTC"
+        doing = "pruning" if last.reason == PRUNE else "deploying"
+        return f"{last.who} on {last.host} is {doing} since {last.at:%H:%M:%S} UTC"
+    if last.reason == PRUNE:
+        return f"the last prune was interrupted. Next: slipway prune {last.shipped.model} finishes it"
     return f"the last deployment was interrupted. Next: slipway deploy {last.shipped.model} finishes it"
 
 

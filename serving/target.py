@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from .bundle import Bundle
 from .execution import Hands
 from .golden import Golden
 from .journal import Entry, Shipped
 from .logbook import Logbook
-from .plan import Plan
+from .plan import Plan, Step
 from .proof import Finding
 
 Say = Callable[[str], None]
@@ -79,4 +79,20 @@ class Target(Protocol):
 
         Raises:
             NotDeployed: nothing serves this model.
+        """
+
+
+@runtime_checkable
+class Prunable(Target, Protocol):
+    """A place that can say what is left over there. Of one that can't, everything is kept."""
+
+    def needs(self, shipped: Any) -> tuple[str, ...]:
+        """How do the S3 keys start under which lies what this deployment needs? Takes what its journal keeps."""
+
+    def leftovers(self, journals: Mapping[str, Sequence[Entry[Any]]], keep: int) -> dict[str, list[Step]]:
+        """By which steps of its own goes what nobody needs anymore, for each model? Reads AWS, changes nothing.
+
+        Args:
+            journals: of the models that may be pruned together; none of them has a deployment open.
+            keep: how many releases of each must be able to serve; see `journal.kept`.
         """

@@ -121,11 +121,38 @@ class Functions:
     def alias(self, function: str, name: str) -> AliasState | None:
         """Where does this alias point? None when there is none."""
         with contextlib.suppress(AwsMissing), mapped(f"lambda:GetAlias {function}:{name}"):
-            alias = self._lambda.get_alias(FunctionName=function, Name=name)
-            shares = (alias.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
-            return AliasState(alias["Name"], alias["FunctionVersion"], alias.get("RevisionId", ""),
-                              tuple(sorted(shares.items())))
+            return _alias(self._lambda.get_alias(FunctionName=function, Name=name))
         return None
+
+    def aliases(self, function: str) -> tuple[AliasState, ...]:
+        """Which aliases does this function have, ours and others'?"""
+        with contextlib.suppress(AwsMissing), mapped(f"lambda:ListAliases {function}"):
+            pages = self._lambda.get_paginator("list_aliases").paginate(FunctionName=function)
+            return tuple(_alias(alias) for page in pages for alias in page["Aliases"])
+        return ()
+
+    def everything(self) -> tuple[FunctionState, ...]:
+        """Which functions, and which versions of them, does this account have in this region, whoever made them?"""
+        with mapped("lambda:ListFunctions"):
+            pages = self._lambda.get_paginator("list_functions").paginate(FunctionVersion="ALL")
+            return tuple(_function(f) for page in pages for f in page["Functions"] if f.get("PackageType") != "Image")
+
+    def delete_version(self, function: str, version: str) -> None:
+        """Delete a published version; one that is gone already is no fault.
+
+        Raises:
+            AwsConflict: an alias names it.
+        """
+        if not version.isdecimal():  # without a number the whole function would go
+            raise ValueError(f"{version!r} is no number of a version")
+        with contextlib.suppress(AwsMissing), mapped(f"lambda:DeleteFunction {function}:{version}"):
+            self._lambda.delete_function(FunctionName=function, Qualifier=version)
+
+    def delete_layer(self, arn: str) -> None:
+        """Delete a version of a layer; functions that use it keep it. One that is gone already is no fault."""
+        name, number = arn.rsplit(":", 2)[1:]
+        with contextlib.suppress(AwsMissing), mapped(f"lambda:DeleteLayerVersion {arn}"):
+            self._lambda.delete_layer_version(LayerName=name, VersionNumber=int(number))
 
     def create_function(self, wanted: FunctionState, *, bucket: str, key: str) -> FunctionState:
         """Create a function from code in S3 and wait until it is active."""
@@ -220,3 +247,8 @@ def _function(raw: dict[str, Any]) -> FunctionState:
         architecture=(raw.get("Architectures") or ["x86_64"])[0], timeout=int(raw["Timeout"]), role=raw["Role"],
         layers=tuple(layer["Arn"] for layer in raw.get("Layers") or ()), revision=raw.get("RevisionId", ""),
         environment=tuple(sorted((raw.get("Environment") or {}).get("Variables", {}).items())))
+
+
+def _alias(raw: dict[str, Any]) -> AliasState:
+    shares = (raw.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
+    return AliasState(raw["Name"], raw["FunctionVersion"], raw.get("RevisionId", ""), tuple(sorted(shares.items())))

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import base64
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..errors import AwsConflict, AwsMissing
+from ..errors import AwsConflict, AwsFailed, AwsMissing
 from . import multipart
 from .multipart import Sent
 from .session import client, mapped
 
 _BLOCK = 1 << 20
+_DELETED_AT_ONCE = 1000  # keys of one DeleteObjects, Amazon S3 API reference, read 2026-11
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,22 @@ class Storage:
         with mapped(f"s3:PutObject {bucket}/{key}"):
             self._s3.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*", ChecksumAlgorithm="SHA256",
                                 ExpectedBucketOwner=self._owner(), **self._encryption)
+
+    def delete(self, bucket: str, keys: Sequence[str]) -> None:
+        """Delete what lies under these keys; a key that is gone already is no fault.
+
+        Raises:
+            AwsFailed: some of it is still there; the first fault that S3 names is named.
+        """
+        for start in range(0, len(keys), _DELETED_AT_ONCE):
+            batch = [{"Key": key} for key in keys[start : start + _DELETED_AT_ONCE]]
+            with mapped(f"s3:DeleteObjects {bucket}"):
+                done = self._s3.delete_objects(Bucket=bucket, Delete={"Objects": batch, "Quiet": True},
+                                               ExpectedBucketOwner=self._owner())
+            if failed := done.get("Errors"):
+                first = failed[0]
+                raise AwsFailed(f"s3:DeleteObjects {bucket}: {len(failed)} of {len(batch)} are still there: "
+                                f"{first.get('Key')}: {first.get('Message')}", code=str(first.get("Code", "")))
 
     def keys(self, bucket: str, prefix: str) -> tuple[str, ...]:
         """Which keys start like this, in their order?"""

@@ -13,6 +13,8 @@ from .canary import Canary
 from .steps import (
     AskGolden,
     CreateFunction,
+    DeleteLayer,
+    DeleteVersion,
     FunctionSpec,
     PointAlias,
     PublishLayer,
@@ -56,6 +58,10 @@ class LambdaHands:
                 self._canary.run(self._aws, step, self.published)
             case PointAlias():
                 self._point(step)
+            case DeleteVersion():
+                functions.delete_version(step.function, step.version)
+            case DeleteLayer():
+                functions.delete_layer(step.arn)
             case _:
                 raise TypeError(f"Lambda has no step {step!r}")
 

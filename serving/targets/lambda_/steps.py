@@ -123,3 +123,26 @@ class PointAlias(Step):
 
     def __str__(self) -> str:
         return f"point       {self.function}:{self.alias} at {self.version or 'it'} (was {self.was or 'nowhere'})"
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteVersion(Step):
+    """Delete a published version that no alias names."""
+
+    function: str
+    version: str
+    description: str
+
+    def __str__(self) -> str:
+        return f"delete      version {self.version} of {self.function} ({short(self.description)})"
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteLayer(Step):
+    """Delete a version of the dependency layer that no function uses."""
+
+    arn: str
+
+    def __str__(self) -> str:
+        name, number = self.arn.rsplit(":", 2)[1:]
+        return f"delete      version {number} of layer {name}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,12 @@ from ...bundle import Bundle
 from ...config import CanarySettings, Settings
 from ...errors import NotDeployed
 from ...golden import Golden
+from ...journal import Entry
 from ...logbook import Logbook, bucket_of
+from ...names import bundle_prefix
 from ...plan import Plan, Step, noted
 from ...target import InService, Say, WayBack
-from . import names, planning, proof
+from . import leftovers, names, planning, proof
 from .canary import Canary
 from .execution import LambdaHands
 from .shipped import LambdaShipped
@@ -80,6 +82,15 @@ class LambdaTarget:
         findings = proof.prove(self.aws, service, logbook.bucket)  # a cheaper look is due when not thoroughly
         place = f"{self.place(model)} -> version {service.alias.version}, {service.state.description}"
         return InService(place, service.entry, tuple(findings))
+
+    def needs(self, shipped: LambdaShipped) -> tuple[str, ...]:
+        """Its bundle and its code; the layer, which models share, is looked at in `leftovers`."""
+        return (bundle_prefix(shipped.model, shipped.digest, shipped.bundle) + "/",
+                names.code_key(shipped.model, shipped.digest, shipped.code))
+
+    def leftovers(self, journals: Mapping[str, Sequence[Entry[LambdaShipped]]], keep: int) -> dict[str, list[Step]]:
+        """Versions that no alias and no kept release needs, and layers that no function does."""
+        return leftovers.find(self.aws, self.settings, journals, keep)
 
     def invoke(self, model: str, payload: bytes) -> bytes:
         """The alias's answer to this JSON."""

@@ -1,0 +1,150 @@
+"""What no release that is kept needs anymore, and the steps by which it goes.
+
+A prune holds each model's journal as a deployment does, so that nobody deploys what it is about to remove: it notes
+what serves, begun and done, with the reason `journal.PRUNE`. Killed, it is finished by the next one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .aws import Aws
+from .errors import NotDeployed, Refused
+from .execution import Hands, Report
+from .journal import PRUNE, Entry, Kind, deployed, is_open, kept
+from .logbook import Logbook, note
+from .names import release_prefix
+from .plan import Begin, DeleteObjects, Done, Step
+from .target import Prunable, Target
+
+Journals = Mapping[str, Sequence[Entry[Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """Which target's hands do a step? None does the ones that all share."""
+
+    step: Step
+    target: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pruning:
+    """What goes, in which order, and which models are left alone, with the reason?"""
+
+    removals: tuple[Removal, ...]
+    skipped: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """How is it printed, one line for each step?"""
+        return [f"{number:3}. {removal.step}" for number, removal in enumerate(self.removals, start=1)]
+
+
+def plan(
+    aws: Aws, models: Mapping[str, Sequence[str]], open_target: Callable[[str], Target], *, keep: int, named: bool
+) -> Pruning:
+    """What would go? Reads AWS, changes nothing.
+
+    Args:
+        aws: where releases and journals lie.
+        models: the targets of each model that may be pruned.
+        open_target: gives a target by its name.
+        keep: how many releases of each model must be able to serve.
+        named: somebody asked for just this model, so that what stands against it is an error.
+
+    Raises:
+        NotDeployed: the model that was named was never in service.
+        Refused: somebody is deploying the model that was named, or was interrupted.
+    """
+    targets = {name: open_target(name) for name in sorted({t for found in models.values() for t in found})}
+    journals: dict[str, dict[str, list[Entry[Any]]]] = {}
+    skipped = []
+    for model, where in models.items():
+        try:
+            journals[model] = {t: _journal(targets[t].logbook(model)) for t in where}
+        except (NotDeployed, Refused) as error:
+            if named:
+                raise
+            skipped.append(str(error))
+    own = {name: target.leftovers({m: j[name] for m, j in journals.items() if name in j}, keep)
+           for name, target in targets.items() if isinstance(target, Prunable)}
+    removals = [r for model, found in journals.items() for r in _of_model(aws, model, found, targets, own, keep)]
+    return Pruning(tuple(removals), tuple(skipped))
+
+
+def run(pruning: Pruning, aws: Aws, hands: Callable[[str], Hands], report: Report) -> None:
+    """Do the steps in their order.
+
+    Raises:
+        AwsConflict: somebody began to deploy in between, or an alias was moved to what should go.
+        AwsFailed: AWS refused; the same prune, run again, goes on from there.
+    """
+    for removal in pruning.removals:
+        started = time.monotonic()
+        match removal.step:
+            case Begin() as begin:
+                note(aws, begin, Kind.BEGAN, published=begin.published)
+            case Done(begin):
+                note(aws, begin, Kind.DONE, published=begin.published)
+            case DeleteObjects() as step:
+                aws.storage.delete(step.bucket, step.keys)
+            case step:
+                hands(removal.target).do(step)
+        report(removal.step, time.monotonic() - started)
+
+
+def _journal(logbook: Logbook[Any]) -> list[Entry[Any]]:
+    entries = logbook.read_free()
+    if not deployed(entries):
+        raise NotDeployed(f"{logbook.model} was never in service on {logbook.target}: there is nothing to prune. "
+                          f"Next: slipway deploy {logbook.model} --target {logbook.target}")
+    if is_open(entries):
+        raise Refused(f"the deployment of {logbook.model}/{entries[-1].shipped.version} to {logbook.target} was "
+                      f"interrupted, and what it left may be needed. Next: slipway deploy {logbook.model} "
+                      f"--target {logbook.target}, then prune")
+    return entries
+
+
+def _of_model(
+    aws: Aws, model: str, journals: Journals, targets: Mapping[str, Target],
+    own: Mapping[str, Mapping[str, list[Step]]], keep: int,
+) -> list[Removal]:
+    """All that goes of one model, between the entries that say so; nothing when nothing does."""
+    needed = [start for name, entries in journals.items() for start in _needed(model, targets[name], entries, keep)]
+    found = [Removal(step, name) for name in journals for step in own.get(name, {}).get(model, ())]
+    bucket = targets[next(iter(journals))].logbook(model).bucket
+    found += [Removal(step) for step in _objects(aws, bucket, model, needed)]
+    interrupted = any(entries[-1].kind is Kind.BEGAN for entries in journals.values())
+    if not found and not interrupted:
+        return []
+    begins = [_begin(targets[name].logbook(model), entries) for name, entries in journals.items()]
+    return [*map(Removal, begins), *found, *(Removal(Done(begin)) for begin in begins)]
+
+
+def _needed(model: str, target: Target, entries: Sequence[Entry[Any]], keep: int) -> list[str]:
+    """How do the S3 keys start that must stay, for this target's sake?"""
+    if not isinstance(target, Prunable):
+        return [release_prefix(model, entry.shipped.digest) + "/" for entry in entries]
+    return [start for entry in kept(entries, keep) for start in target.needs(entry.shipped)]
+
+
+def _objects(aws: Aws, bucket: str, model: str, needed: Sequence[str]) -> list[DeleteObjects]:
+    """What of the model's releases is not needed, a step for each release.
+
+    Manifests go first: what is left of a bundle when this is cut off has none, and is no bundle.
+    """
+    going: dict[str, list[str]] = {}
+    for key in aws.storage.keys(bucket, release_prefix(model, "")):
+        if not key.startswith(tuple(needed)):
+            going.setdefault("/".join(key.split("/")[:3]), []).append(key)
+    return [DeleteObjects(bucket, prefix, tuple(sorted(keys, key=lambda key: not key.endswith("/manifest.json"))))
+            for prefix, keys in going.items()]
+
+
+def _begin(logbook: Logbook[Any], entries: Sequence[Entry[Any]]) -> Begin:
+    serving = deployed(entries)[-1]
+    return logbook.begin(entries[-1].seq, serving.shipped, published=serving.published, previous=serving.previous,
+                         reason=PRUNE)
