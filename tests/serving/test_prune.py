@@ -8,7 +8,6 @@ import os
 import shutil
 import urllib.request
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -40,7 +39,7 @@ def release(bundle: Bundle, version: int, into: Path, model: str = "images") -> 
     """Another release of the same network: another version, another digest."""
     folder = Path(shutil.copytree(bundle.folder, into))
     digest = hashlib.sha256(f"{model}/{version}".encode()).hexdigest()
-    made = replace(bundle.manifest, name=model, version=version, digest=digest)
+    made = bundle.manifest._replace(name=model, version=version, digest=digest)
     (folder / manifests.NAME).write_bytes(made.to_bytes())
     return Bundle(folder, made)
 
