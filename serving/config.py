@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import ConfigurationInvalid
+from .sagemaker_settings import SECTIONS, SageMakerSettings
 from .traffic import Schedule
 
 Runtime = Literal["python3.11", "python3.12", "python3.13"]
@@ -85,6 +86,7 @@ class Settings(_Section):
     bucket: str | None = None
     kms_key: str | None = Field(None, min_length=1)
     lambda_: LambdaSettings = Field(default=LambdaSettings(), alias="lambda")
+    sagemaker: SageMakerSettings = SageMakerSettings()
 
 
 def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -131,9 +133,10 @@ def _first_fault(error: ValidationError) -> str:
     if fault["type"] != "extra_forbidden":
         return f"{where}: {fault['msg']}; found {fault['input']!r}"
     sections: dict[tuple[int | str, ...], tuple[str, ...]] = {
-        (): ("prefix", "bucket", "kms_key", "lambda"),
+        (): ("prefix", "bucket", "kms_key", "lambda", "sagemaker"),
         ("lambda",): tuple(LambdaSettings.model_fields),
         ("lambda", "canary"): tuple(CanarySettings.model_fields),
+        **SECTIONS,
     }
     near = get_close_matches(str(fault["loc"][-1]), sections[fault["loc"][:-1]], n=1, cutoff=0)
     return f"unknown key {where}; the nearest is {near[0]}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 DEPLOYMENTS = "deployments/"
-TARGETS = ("lambda",)
+TARGETS = ("lambda", "sagemaker")
 
 
 def release_prefix(model: str, digest: str) -> str:

@@ -22,7 +22,7 @@ EDGES = {
                "registry/pages.py", "registry/identity.py"),
     "boto3": ("serving/aws/",),
     "botocore": ("serving/aws/", "serving/localaws/"),
-    "sagemaker": ("serving/targets/sagemaker.py",),
+    "sagemaker": ("serving/targets/sagemaker/",),
     "moto": ("serving/localaws/",),
 }
 

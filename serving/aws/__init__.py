@@ -1,6 +1,6 @@
 """Every call to AWS, typed, with AWS's errors turned into ours. The only package that imports boto3.
 
-session -> clients and errors; storage -> S3; functions -> Lambda; metrics -> CloudWatch.
+session -> clients and errors; storage -> S3; functions -> Lambda; endpoints -> SageMaker; metrics -> CloudWatch.
 """
 
 from __future__ import annotations
@@ -8,13 +8,15 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
+from .endpoints import ConfigState, Endpoints, EndpointState, Guardrails, ModelState, VariantState
 from .functions import AliasState, Functions, FunctionState, LayerState, Offer
 from .metrics import Metrics
 from .session import client, mapped
 from .storage import ObjectState, Storage
 
 __all__ = [
-    "AliasState", "Aws", "FunctionState", "Functions", "LayerState", "Metrics", "ObjectState", "Offer", "Storage",
+    "AliasState", "Aws", "ConfigState", "EndpointState", "Endpoints", "FunctionState", "Functions", "Guardrails",
+    "LayerState", "Metrics", "ModelState", "ObjectState", "Offer", "Storage", "VariantState",
 ]  # fmt: skip
 
 
@@ -66,6 +68,11 @@ class Aws:
     def functions(self) -> Functions:
         """Lambda."""
         return Functions()
+
+    @cached_property
+    def endpoints(self) -> Endpoints:
+        """SageMaker's hosting."""
+        return Endpoints()
 
     @cached_property
     def metrics(self) -> Metrics:

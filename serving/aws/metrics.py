@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -22,6 +23,14 @@ class Metrics:
                 StartTime=since.replace(second=0, microsecond=0), EndTime=datetime.now(UTC) + timedelta(minutes=1),
             )["Datapoints"]) for metric in ("Invocations", "Errors")]
             return int(found[0]), int(found[1])
+
+    def alarms(self, names: Sequence[str]) -> dict[str, str]:
+        """In which state is each of these alarms? Those that are not there are left out."""
+        with mapped(f"cloudwatch:DescribeAlarms {', '.join(names)}"):
+            kinds = ["MetricAlarm", "CompositeAlarm"]
+            found = self._cloudwatch.describe_alarms(AlarmNames=list(names), AlarmTypes=kinds)
+            return {one["AlarmName"]: one["StateValue"]
+                    for kind in ("MetricAlarms", "CompositeAlarms") for one in found.get(kind, ())}
 
     @cached_property
     def _cloudwatch(self) -> Any:

@@ -9,12 +9,15 @@ from ..logbook import bucket_of
 from ..names import DEPLOYMENTS, TARGETS, deployed_models
 from ..target import Target
 from .lambda_.target import LambdaTarget
+from .sagemaker.target import SageMakerTarget
 
 
 def open_target(name: str, aws: Aws, settings: Settings) -> Target:
     """Which place does this name mean?"""
     if name == "lambda":
         return LambdaTarget(aws, settings)
+    if name == "sagemaker":
+        return SageMakerTarget(aws, settings)
     raise ConfigurationInvalid(f"no target is called {name!r}; there are {', '.join(TARGETS)}")
 
 

@@ -1,0 +1,98 @@
+"""What may be configured about SageMaker. Limits are SageMaker's own, of its API reference as read 2026-11."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Seconds = int
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ServerlessSettings(_Section):
+    """How large is an endpoint without instances?
+
+    Attributes:
+        memory: MB.
+        concurrency: requests at once.
+    """
+
+    memory: Literal[1024, 2048, 3072, 4096, 5120, 6144] = 2048
+    concurrency: int = Field(5, ge=1, le=200)
+
+
+class CaptureSettings(_Section):
+    """Which requests and answers are kept?
+
+    Attributes:
+        share: of the requests.
+        to: an S3 address; None means ``capture/`` in the bucket of the releases.
+    """
+
+    share: float = Field(1.0, ge=0.01, le=1)
+    to: str | None = Field(None, pattern=r"^s3://[^/]+/.+")
+
+
+class CanaryShift(_Section):
+    """How large a part of the new fleet is watched first, and for how many seconds? Then comes all the rest."""
+
+    size: int = Field(10, ge=1, le=50)
+    wait: Seconds = Field(300, ge=0, le=3600)
+
+
+class LinearShift(_Section):
+    """In which equal parts, percent of the new fleet, do the requests move, each watched for how many seconds?"""
+
+    size: int = Field(20, ge=10, le=50)
+    wait: Seconds = Field(300, ge=0, le=3600)
+
+
+class SageMakerSettings(_Section):
+    """How is a model run on SageMaker?
+
+    Attributes:
+        image: an address in ECR; None takes AWS's prebuilt PyTorch inference image of the region. One of AWS's
+            ``pytorch-inference`` images is given our handler and its libraries beside the bundle; any other is taken
+            for our own server, which the Dockerfile builds, and is given the bundle alone.
+        instance_type, instances: what it runs on, unless ``serverless`` is there.
+        role: ARN or name of the execution role.
+        canary, linear: how requests move to a new release; without either, all at once.
+        alarms: CloudWatch alarms, any of which brings the old release back while requests move.
+        keep: seconds that the old fleet is kept after the last step, and watched by the alarms.
+        kms: the key for volumes and captured requests.
+    """
+
+    image: str | None = None
+    instance_type: str = Field("ml.m7i.large", pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9-]+$")
+    instances: int = Field(1, ge=1)
+    serverless: ServerlessSettings | None = None
+    role: str = "slipway-exec-sagemaker"
+    canary: CanaryShift | None = None
+    linear: LinearShift | None = None
+    alarms: tuple[str, ...] = Field((), max_length=10)
+    keep: Seconds = Field(0, ge=0, le=3600)
+    capture: CaptureSettings | None = None
+    kms: str = ""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.canary and self.linear:
+            raise ValueError("canary and linear are two ways to move requests; choose one")
+        if (self.canary or self.linear or self.keep) and not self.alarms:
+            raise ValueError("requests that move in steps are watched by alarms, and there is none: name 1 to 10")
+        if self.serverless and (self.canary or self.linear or self.alarms or self.capture or self.kms):
+            raise ValueError("a serverless endpoint has no canary, linear, alarms, keep, capture or kms")
+        return self
+
+
+SECTIONS: dict[tuple[int | str, ...], tuple[str, ...]] = {
+    ("sagemaker",): tuple(SageMakerSettings.model_fields),
+    ("sagemaker", "serverless"): tuple(ServerlessSettings.model_fields),
+    ("sagemaker", "capture"): tuple(CaptureSettings.model_fields),
+    ("sagemaker", "canary"): tuple(CanaryShift.model_fields),
+    ("sagemaker", "linear"): tuple(LinearShift.model_fields),
+}

@@ -1,0 +1,122 @@
+"""The steps that only SageMaker knows, done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+
+from ...asking import ask_golden
+from ...aws import Aws, EndpointState
+from ...errors import AwsConflict, AwsFailed, GoldenFailed, Refused
+from ...golden import Golden
+from ...plan import Step
+from .planning import FAILED, IN_SERVICE
+from .steps import AskGolden, CreateConfig, CreateEndpoint, CreateModel, DeleteFailed, Reweigh, UpdateEndpoint
+
+CHANGING = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
+# Seconds between two looks: an update takes minutes on AWS, less than one here.
+FIRST_LOOK, LONGEST_LOOK = 0.2, 15.0
+# SageMaker itself ends an update after 8 hours (MaximumExecutionTimeoutInSeconds, API reference, read 2026-11).
+PATIENCE = 8.5 * 3600
+Sleep = Callable[[float], None]
+
+
+def settled(aws: Aws, endpoint: str, sleep: Sleep = time.sleep) -> EndpointState | None:
+    """How is the endpoint once SageMaker changes it no more? None when it is gone.
+
+    Raises:
+        AwsFailed: it is being changed for longer than SageMaker allows.
+    """
+    look, ends = FIRST_LOOK, time.monotonic() + PATIENCE
+    while True:
+        now = aws.endpoints.endpoint(endpoint)
+        if now is None or now.status not in CHANGING:
+            return now
+        if time.monotonic() > ends:
+            raise AwsFailed(f"{endpoint} is {now.status} for over 8 hours. Next: slipway status, and AWS's support")
+        sleep(look)
+        look = min(look * 1.5, LONGEST_LOOK)
+
+
+class SageMakerHands:
+    """Does SageMaker's steps. ``published`` is the endpoint configuration's name."""
+
+    def __init__(self, aws: Aws, golden: Golden, sleep: Sleep = time.sleep) -> None:
+        self._aws = aws
+        self._golden = golden
+        self._sleep = sleep
+        self.published = ""
+
+    def do(self, step: Step) -> None:
+        """Do one step; see `serving.execution.Hands`."""
+        endpoints = self._aws.endpoints
+        match step:
+            case CreateModel():
+                endpoints.create_model(step.model)
+            case CreateConfig():
+                endpoints.create_config(step.config)
+            case DeleteFailed():
+                self._delete(step.endpoint)
+            case CreateEndpoint():
+                endpoints.create_endpoint(step.endpoint, step.config)
+                self._require(step.endpoint, step.config, "")
+            case UpdateEndpoint():
+                self._update(step)
+            case Reweigh():
+                endpoints.reweigh(step.endpoint, step.variant, step.weight)
+                settled(self._aws, step.endpoint, self._sleep)
+            case AskGolden():
+                self._ask(step)
+            case _:
+                raise TypeError(f"SageMaker has no step {step!r}")
+
+    def _update(self, step: UpdateEndpoint) -> None:
+        now = self._aws.endpoints.endpoint(step.endpoint)
+        if now is None or (now.config, now.status) != (step.was, IN_SERVICE):
+            found = f"{now.status} with {now.config}" if now else "gone"
+            raise AwsConflict(f"{step.endpoint} is {found}; somebody else changed it while this ran. "
+                              "Next: run the deploy again")
+        self._aws.endpoints.update_endpoint(step.endpoint, step.config, guardrails=step.guardrails, resize=step.resize)
+        self._require(step.endpoint, step.config, step.was)
+
+    def _require(self, endpoint: str, config: str, was: str) -> None:
+        """Wait, and see that the configuration serves: SageMaker calls an endpoint that went back `InService` too."""
+        now = settled(self._aws, endpoint, self._sleep)
+        if now is not None and (now.config, now.status) == (config, IN_SERVICE):
+            return
+        if now is None:
+            raise AwsConflict(f"{endpoint} was deleted while it was deployed. Next: run the deploy again")
+        if now.status in FAILED:
+            raise Refused(f"{endpoint} did not start: {now.reason}. Next: look at its log, "
+                          f"/aws/sagemaker/Endpoints/{endpoint}; the next deploy removes it and tries again")
+        if now.status != IN_SERVICE:
+            raise AwsFailed(f"{endpoint} is {now.status}: {now.reason}. Next: slipway status")
+        if now.config != was:
+            raise AwsConflict(f"{endpoint} was moved to {now.config} by somebody else. Next: run the deploy again")
+        raise Refused(f"SageMaker sent {config} back: {now.reason or 'it gave no reason'}. "
+                      f"{endpoint} serves {was} again, read back from SageMaker")
+
+    def _ask(self, step: AskGolden) -> None:
+        try:
+            ask_golden(partial(self._aws.endpoints.invoke, step.endpoint), step.endpoint, self._golden)
+        except (GoldenFailed, AwsFailed) as error:
+            raise GoldenFailed(f"{error} {self._back(step)}") from None
+
+    def _back(self, step: AskGolden) -> str:
+        """Go back from a configuration that answers wrongly, and say what serves now, read back."""
+        if not step.back and step.first:
+            self._delete(step.endpoint)
+            return f"{step.endpoint} was deleted: nothing served before"
+        if not step.back:
+            return f"{step.endpoint} still serves {step.config}: there is nothing to go back to"
+        self._aws.endpoints.update_endpoint(step.endpoint, step.back, guardrails=None, resize=False)
+        now = settled(self._aws, step.endpoint, self._sleep)
+        if now is None or (now.config, now.status) != (step.back, IN_SERVICE):
+            return (f"And {step.endpoint} could NOT be moved back to {step.back}: it is "
+                    f"{f'{now.status} with {now.config}' if now else 'gone'}. Next: slipway rollback")
+        return f"{step.endpoint} serves {step.back} again"
+
+    def _delete(self, endpoint: str) -> None:
+        self._aws.endpoints.delete_endpoint(endpoint)
+        settled(self._aws, endpoint, self._sleep)

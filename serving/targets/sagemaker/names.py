@@ -1,0 +1,42 @@
+"""What things are called on SageMaker. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Any
+
+from ...config import Settings
+from ...errors import ConfigurationInvalid
+from ...names import release_prefix
+
+# Guardrails need the same variant name before and after an update, so it never changes.
+VARIANT = "production"
+# EndpointName, ModelName and EndpointConfigName, SageMaker API reference, read 2026-11.
+ALLOWED = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
+LONGEST = 63
+
+
+def endpoint_name(settings: Settings, model: str) -> str:
+    """Which endpoint serves this model?
+
+    Raises:
+        ConfigurationInvalid: SageMaker does not take a name made from it.
+    """
+    name = f"{settings.prefix}-{model}"
+    if not ALLOWED.fullmatch(name):
+        raise ConfigurationInvalid(f"{name!r} is no name for a SageMaker endpoint: letters, digits and single hyphens, "
+                                   f"at most {LONGEST}. Next: register the model under such a name")
+    return name
+
+
+def named_by_content(endpoint: str, content: Any) -> str:
+    """What is a model or configuration with this content called? Equal content has an equal name."""
+    identity = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+    return f"{endpoint[:LONGEST - len(identity) - 1].rstrip('-')}-{identity}"
+
+
+def archive_key(model: str, digest: str, sha256: str) -> str:
+    """Under which S3 key does a model.tar.gz lie?"""
+    return f"{release_prefix(model, digest)}/sagemaker/{sha256}.tar.gz"

@@ -1,0 +1,208 @@
+"""What is wanted on SageMaker, what is there, and which steps lead from one to the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ... import package
+from ...aws import Aws, ConfigState, EndpointState, Guardrails, ModelState, VariantState
+from ...bundle import Bundle
+from ...config import Settings
+from ...errors import ConfigurationInvalid, Refused
+from ...execution import is_stored
+from ...journal import Entry, deployed
+from ...logbook import Logbook
+from ...names import bundle_prefix
+from ...plan import Plan, Step, Upload, noted
+from ...runtime.manifest import NAME as MANIFEST
+from ...sagemaker_settings import SageMakerSettings
+from . import images, names
+from .shipped import SageMakerShipped
+from .steps import AskGolden, CreateConfig, CreateEndpoint, CreateModel, DeleteFailed, Reweigh, UpdateEndpoint
+
+IN_SERVICE = "InService"
+FAILED = ("Failed", "OutOfService")
+FIRST_PERCENT = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What shall be in service?
+
+    Attributes:
+        uploads: of the bundle's files, its manifest last of them, and of the archive.
+        shipped: the same for the journal.
+    """
+
+    title: str
+    endpoint: str
+    uploads: tuple[Upload, ...]
+    model: ModelState
+    config: ConfigState
+    guardrails: Guardrails | None
+    shipped: SageMakerShipped
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What is there now?
+
+    Attributes:
+        stored: the S3 keys that hold the right bytes already.
+        model, config: of the names wanted.
+        seq: the number of the journal's last entry.
+        last: the last deployment that ended well.
+        recorded: what the journal says is in service; None while a deployment is open, or after one that failed.
+    """
+
+    stored: frozenset[str]
+    model: ModelState | None
+    config: ConfigState | None
+    endpoint: EndpointState | None
+    seq: int = 0
+    last: Entry[SageMakerShipped] | None = None
+    recorded: SageMakerShipped | None = None
+
+
+def wanted(bundle: Bundle, archive: Path, *, settings: Settings, image: str, bucket: str, role: str) -> Wanted:
+    """What shall serve this bundle?"""
+    manifest, chosen = bundle.manifest, settings.sagemaker
+    signed, sha = package.digest(bundle.folder / MANIFEST), package.digest(archive)
+    prefix = bundle_prefix(manifest.name, manifest.digest, signed)
+    capture, serverless = chosen.capture, chosen.serverless
+    shipped = SageMakerShipped(
+        model=manifest.name, version=manifest.version, digest=manifest.digest, bundle=signed, archive=sha, image=image,
+        role=role, environment=images.environment(image),
+        # A serverless endpoint takes no network isolation (SageMaker developer guide, read 2026-11).
+        isolated=serverless is None,
+        instance_type="" if serverless else chosen.instance_type, instances=0 if serverless else chosen.instances,
+        memory=serverless.memory if serverless else 0, concurrency=serverless.concurrency if serverless else 0,
+        capture=round(capture.share * 100) if capture else 0,
+        capture_to=(capture.to or f"s3://{bucket}/capture") if capture else "", kms=chosen.kms)
+    endpoint = names.endpoint_name(settings, manifest.name)
+    files = (*sorted(f.path for f in manifest.files), MANIFEST)
+    model, config = specs_of(shipped, endpoint, bucket)
+    return Wanted(
+        title=f"{manifest.name}/{manifest.version}", endpoint=endpoint,
+        uploads=(*(_upload(bucket, f"{prefix}/{name}", bundle.folder / name) for name in files),
+                 _upload(bucket, names.archive_key(manifest.name, manifest.digest, sha), archive)),
+        model=model, config=config, guardrails=guardrails_of(chosen), shipped=shipped)
+
+
+def specs_of(shipped: SageMakerShipped, endpoint: str, bucket: str) -> tuple[ModelState, ConfigState]:
+    """How are the model and the configuration that serve these bytes?"""
+    data = f"s3://{bucket}/{names.archive_key(shipped.model, shipped.digest, shipped.archive)}"
+    environment = tuple(sorted(shipped.environment.items()))
+    content = [data, shipped.image, shipped.role, environment, shipped.isolated]
+    model = ModelState(names.named_by_content(endpoint, content), shipped.image, data, shipped.role, environment,
+                       shipped.isolated)
+    size = [shipped.instance_type, shipped.instances, shipped.memory, shipped.concurrency]
+    content = [model.name, names.VARIANT, *size, shipped.capture, shipped.capture_to, shipped.kms]
+    variant = VariantState(names.VARIANT, model.name, shipped.instance_type, shipped.instances, shipped.memory,
+                           shipped.concurrency)
+    return model, ConfigState(names.named_by_content(endpoint, content), (variant,), shipped.capture,
+                              shipped.capture_to, shipped.kms)
+
+
+def guardrails_of(chosen: SageMakerSettings) -> Guardrails | None:
+    """How shall requests move to a new release? None without alarms: all at once."""
+    if not chosen.alarms:
+        return None
+    shift = chosen.canary or chosen.linear
+    kind = "CANARY" if chosen.canary else "LINEAR" if chosen.linear else "ALL_AT_ONCE"
+    return Guardrails(kind, shift.size if shift else FIRST_PERCENT, shift.wait if shift else 0, chosen.keep,
+                      chosen.alarms)
+
+
+def observe(aws: Aws, wanted: Wanted, entries: Sequence[Entry[SageMakerShipped]]) -> Observed:
+    """What is there of what is wanted? Reads only.
+
+    Raises:
+        Refused: a key or a name that should hold this content holds another.
+    """
+    model, config = aws.endpoints.model(wanted.model.name), aws.endpoints.config(wanted.config.name)
+    for found, right in ((model, wanted.model), (config, wanted.config)):
+        if found is not None and found != right:
+            raise Refused(f"{right.name} is named by its content and holds another: somebody deleted it and made "
+                          f"{differing(found, right)} anew. Next: look who, delete it, and run this again")
+    done = deployed(entries)
+    return Observed(
+        stored=frozenset(u.key for u in wanted.uploads if is_stored(aws, u)), model=model, config=config,
+        endpoint=aws.endpoints.endpoint(wanted.endpoint), seq=entries[-1].seq if entries else 0,
+        last=done[-1] if done else None, recorded=done[-1].shipped if done and entries[-1] is done[-1] else None)
+
+
+def differing(found: ModelState | ConfigState, right: ModelState | ConfigState) -> str:
+    """Which of their fields differ, for a reader?"""
+    return ", ".join(name for name in type(right).__slots__ if getattr(found, name, None) != getattr(right, name))
+
+
+def require_ready(aws: Aws, wanted: Wanted, observed: Observed) -> None:
+    """Would SageMaker take this update? Asked before anything changes.
+
+    Raises:
+        Refused: an alarm is firing, the endpoint has other variants, or it cannot become (or stop being) serverless.
+        ConfigurationInvalid: an alarm is not there.
+    """
+    endpoint, guardrails = observed.endpoint, wanted.guardrails
+    if endpoint is None or endpoint.status in FAILED or endpoint.config == wanted.config.name:
+        return
+    serverless = bool(wanted.config.variants[0].memory)
+    if endpoint.serverless != serverless:
+        raise Refused(f"{endpoint.name} is {'' if endpoint.serverless else 'not '}serverless, and SageMaker cannot "
+                      f"change that. Next: delete the endpoint, or leave sagemaker.serverless as it was")
+    found = [name for name, _ in endpoint.weights]
+    if guardrails and found != [names.VARIANT]:
+        raise Refused(f"{endpoint.name} has the variants {', '.join(found)}; requests move in steps only between "
+                      f"variants of the same name, {names.VARIANT}. Next: deploy once without sagemaker.alarms")
+    states = aws.metrics.alarms(guardrails.alarms) if guardrails else {}
+    if missing := [name for name in (guardrails.alarms if guardrails else ()) if name not in states]:
+        raise ConfigurationInvalid(f"sagemaker.alarms: no alarm is called {', '.join(missing)}. Next: make it first")
+    if firing := [name for name, state in states.items() if state == "ALARM"]:
+        raise Refused(f"the alarm {', '.join(firing)} is firing already: SageMaker would send the new release back at "
+                      "once. Next: see to it, or to its threshold")
+
+
+def plan(wanted: Wanted, observed: Observed, logbook: Logbook[SageMakerShipped]) -> Plan:
+    """Which steps lead from what is observed to what is wanted? None when it is in service already."""
+    steps: list[Step] = [u for u in wanted.uploads if u.key not in observed.stored]
+    if observed.model is None:
+        steps.append(CreateModel(wanted.model))
+    if observed.config is None:
+        steps.append(CreateConfig(wanted.config))
+    moves = takeover(wanted.endpoint, wanted.config.name, observed.endpoint, wanted.guardrails,
+                     resize=observed.last is not None and observed.last.shipped.instances != wanted.shipped.instances)
+    if moves or observed.recorded != wanted.shipped:
+        moves.append(AskGolden(wanted.endpoint, wanted.config.name, _way_out(wanted, observed),
+                               first=observed.last is None))
+    steps += moves
+    title = f"{wanted.title} on SageMaker as {wanted.endpoint}"
+    if not steps:
+        return Plan(title, ())
+    was = observed.endpoint.config if observed.endpoint else ""
+    return noted(title, steps, logbook.begin(observed.seq, wanted.shipped, published=wanted.config.name, previous=was))
+
+
+def takeover(endpoint: str, config: str, now: EndpointState | None, guardrails: Guardrails | None,
+             *, resize: bool) -> list[Step]:
+    """Which steps let the endpoint serve this configuration? None when it does."""
+    if now is None:
+        return [CreateEndpoint(endpoint, config)]
+    if now.status in FAILED:
+        return [DeleteFailed(endpoint), CreateEndpoint(endpoint, config)]
+    if now.config != config:
+        return [UpdateEndpoint(endpoint, config, now.config, guardrails, resize)]
+    return [Reweigh(endpoint, name, 1.0) for name, weight in now.weights if name == names.VARIANT and weight != 1]
+
+
+def _way_out(wanted: Wanted, observed: Observed) -> str:
+    """Which configuration comes back when the golden requests are answered wrongly?"""
+    last = observed.last.published if observed.last else ""
+    serves = observed.endpoint.config if observed.endpoint and observed.endpoint.status not in FAILED else ""
+    return serves if serves and serves != wanted.config.name else last if last != wanted.config.name else ""
+
+
+def _upload(bucket: str, key: str, path: Path) -> Upload:
+    return Upload(bucket, key, path, package.digest(path), path.stat().st_size)

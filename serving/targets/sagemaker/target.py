@@ -1,0 +1,98 @@
+"""SageMaker as a place where releases serve: an endpoint for each model, a configuration for each release."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ... import journal
+from ...aws import Aws
+from ...bundle import Bundle
+from ...config import Settings
+from ...errors import ConfigurationInvalid, NotDeployed
+from ...golden import Golden
+from ...logbook import Logbook, bucket_of
+from ...plan import Plan, noted
+from ...target import InService, Say, WayBack
+from . import images, names, planning, proof
+from .execution import CHANGING, SageMakerHands, settled
+from .shipped import SageMakerShipped
+from .steps import AskGolden
+
+
+@dataclass(frozen=True, slots=True)
+class SageMakerTarget:
+    """See `serving.target.Target`, whose questions these are."""
+
+    aws: Aws
+    settings: Settings
+    name: str = "sagemaker"
+
+    def place(self, model: str) -> str:
+        """`slipway-images`."""
+        return names.endpoint_name(self.settings, model)
+
+    def logbook(self, model: str) -> Logbook[SageMakerShipped]:
+        """Where is noted what was deployed to SageMaker?"""
+        return Logbook(self.aws, bucket_of(self.aws, self.settings), model, self.name, SageMakerShipped)
+
+    def plan(self, bundle: Bundle, scratch: Path, say: Say) -> Plan:
+        """From what is there to this bundle in service; reads only, after any update that is under way."""
+        aws, chosen, logbook = self.aws, self.settings.sagemaker, self.logbook(bundle.manifest.name)
+        image = chosen.image or images.prebuilt(aws.region)
+        say(f"image       {image}")
+        archive = images.archive(bundle, image, scratch)
+        wanted = planning.wanted(bundle, archive, settings=self.settings, image=image, bucket=logbook.bucket,
+                                 role=aws.role_arn(chosen.role))
+        entries = logbook.read_free()
+        self._settle(wanted.endpoint, say)
+        observed = planning.observe(aws, wanted, entries)
+        planning.require_ready(aws, wanted, observed)
+        return planning.plan(wanted, observed, logbook)
+
+    def plan_back(self, model: str, version: int | None) -> WayBack:
+        """From what serves to an earlier release, whose configuration is still there as it was shipped."""
+        endpoint, logbook = self.place(model), self.logbook(model)
+        entries = logbook.read_free()
+        target = journal.way_back(entries, version)
+        proof.require_intact(self.aws, endpoint, target, logbook.bucket)
+        golden = proof.golden_of(self.aws, target.shipped, logbook.bucket)
+        now = settled(self.aws, endpoint)
+        was = now.config if now else ""
+        begin = logbook.begin(entries[-1].seq, target.shipped, published=target.published, previous=was)
+        moves = planning.takeover(endpoint, target.published, now, None, resize=True)
+        current = journal.deployed(entries)[-1].published
+        moves.append(AskGolden(endpoint, target.published, was if was != target.published else current))
+        title = f"{endpoint} back to {target.shipped.model}/{target.shipped.version} ({target.published})"
+        return WayBack(noted(title, moves, begin), golden, target)
+
+    def hands(self, golden: Golden, probes: Sequence[Any] = ()) -> SageMakerHands:
+        """Who runs the plans above?"""
+        if probes:
+            raise ConfigurationInvalid("--probe is for Lambda's canary; on SageMaker alarms judge (sagemaker.alarms)")
+        return SageMakerHands(self.aws, golden)
+
+    def in_service(self, model: str, *, thoroughly: bool) -> InService:
+        """What the endpoint serves, and whether it is what the journal says was shipped."""
+        logbook = self.logbook(model)
+        service = proof.in_service(self.aws, self.place(model), logbook.read())
+        findings = (proof.prove if thoroughly else proof.look)(self.aws, service, logbook.bucket)
+        endpoint, shipped = service.endpoint, service.entry.shipped
+        told = f"{shipped.model}/{shipped.version} {shipped.digest}" if all(f.right for f in findings) else "?"
+        return InService(f"{endpoint.name} -> {endpoint.config}, {endpoint.status}: {told}", service.entry,
+                         tuple(findings))
+
+    def invoke(self, model: str, payload: bytes) -> bytes:
+        """The endpoint's answer to this JSON."""
+        if self.aws.endpoints.endpoint(self.place(model)) is None:
+            raise NotDeployed(f"{model} is not in service on SageMaker (no endpoint {self.place(model)}). "
+                              f"Next: slipway deploy {model} --target sagemaker")
+        return self.aws.endpoints.invoke(self.place(model), payload)
+
+    def _settle(self, endpoint: str, say: Say) -> None:
+        now = self.aws.endpoints.endpoint(endpoint)
+        if now and now.status in CHANGING:
+            say(f"waiting     {endpoint} is {now.status}")
+            settled(self.aws, endpoint)
