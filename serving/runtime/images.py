@@ -164,7 +164,10 @@ def _without_alpha(pixels: Pixels, colour: int, chunks: list[tuple[bytes, bytes]
         palette = next((part for kind, part in chunks if kind == b"PLTE"), b"")
         if not palette[2:] or max(data) >= len(palette) // 3:
             raise BadRequest("the PNG names colours that its palette does not hold")
-        table = [palette[i : i + 3] for i in range(0, len(palette) // 3 * 3, 3)]
+        clear = next((part for kind, part in chunks if kind == b"tRNS"), b"")
+        alphas = clear + b"\xff" * (len(palette) // 3 - len(clear))
+        table = [bytes([(v * a + 127) // 255 for v in palette[i * 3 : i * 3 + 3]])  # over black, as below
+                 for i, a in enumerate(alphas[: len(palette) // 3])]
         return pixels._replace(channels=3, data=b"".join(map(table.__getitem__, data)))
     if colour in (4, 6):  # over black, as an empty canvas is
         left = pixels.channels - 1

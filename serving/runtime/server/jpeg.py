@@ -35,5 +35,8 @@ def read(body: bytes, limits: Limits) -> Pixels:
             images.refuse_large(*picture.size, limits)
             plain = picture.convert("L" if picture.mode == "L" else "RGB")
             return Pixels(picture.height, picture.width, len(plain.getbands()), plain.tobytes())
+    except Image.DecompressionBombError:  # Pillow's own limit lies above ours, and is looked at first
+        raise BadRequest(f"the picture has far more than the {limits.pixels} pixels that are unpacked",
+                         status=413) from None
     except (OSError, ValueError, SyntaxError) as error:
         raise BadRequest(f"the JPEG cannot be read: {type(error).__name__}") from None
