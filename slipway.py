@@ -122,9 +122,12 @@ def main() -> None:
         error.show()
         sys.exit(2)
     except Exception as error:
+        from registry import ci
+
         exit_code = getattr(error, "exit_code", None)
         if exit_code is None:
             raise
+        ci.annotate(str(error))
         click.echo(f"{click.style('error:', fg='red')} {error}", err=True)
         sys.exit(exit_code)
 

@@ -3,8 +3,9 @@
 
     python -m benchmarks.registry [--models 1000] [--versions 10] [--rounds 200]
 
-Both stores move the same number of versions to Production and back, in databases filled alike, alternating, in one
-process. MLflow's own side makes the two calls that the gated one makes in one: the stage and the alias.
+The stores move the same versions, first into an empty Production and then over the champion, in databases filled alike,
+alternating, in one process. MLflow's own side makes the two calls that the gated one makes in one, the stage and the
+alias; a third database counts the stage alone. The whole registry is filled twice: small, and at full size.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import json
 import os
 import shutil
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -32,7 +35,7 @@ from registry.digest import digest_of
 from registry.ledger import GENESIS, Draft, Entry, Kind, chained
 from registry.replay import at
 from registry.store import GovernedStore
-from registry.wire import EvidenceShape, FileShape, MovedBody, RegisteredBody, WordBody
+from registry.wire import EvidenceShape, FileShape, MovedBody, PairedShape, RegisteredBody, WordBody
 from registry.words import Actor, FileDigest
 
 CREATED = 1_700_000_000_000
@@ -42,25 +45,27 @@ EVIDENCE = EvidenceShape(
     held_out="0" * 64, rows=1000, paired=None,
     measures={"accuracy": 0.95, "recall_macro": 0.95, "recall_lowest": 0.9, **{f"recall.{i}": 0.9 for i in range(10)}},
 )  # fmt: skip
+BESIDE_THE_FIRST = EVIDENCE.model_copy(update={"paired": PairedShape(
+    champion=1, champion_digest=EVIDENCE.digest, rows=1000, only_candidate=20, only_champion=10,
+)})  # fmt: skip
 
 
 def fill(store: GovernedStore, models: int, versions: int) -> int:
-    """Models, versions and five ledger entries for each version; answers how many entries."""
+    """Models, versions and five ledger entries for each version, in bulk; answers how many entries."""
+    names, numbers = [f"m{m}" for m in range(models)], range(1, versions + 1)
     with store.ManagedSessionMaker(read_only=False) as session:
-        for m in range(models):
-            session.add(SqlRegisteredModel(workspace="default", name=f"m{m}", creation_time=CREATED))
-        session.flush()
-        for m in range(models):
-            session.add_all(_version(f"m{m}", number) for number in range(1, versions + 1))
-        session.flush()
-        return _write(session, [draft for m in range(models) for v in range(1, versions + 1) for draft in _life(m, v)])
+        rows = [{"workspace": "default", "name": name, "creation_time": CREATED} for name in names]
+        session.execute(sa.insert(SqlRegisteredModel), rows)
+        session.execute(sa.insert(SqlModelVersion), [_version(name, number) for name in names for number in numbers])
+        return _write(session, [draft for m in range(models) for v in numbers for draft in _life(m, v)])
 
 
-def _version(name: str, number: int) -> SqlModelVersion:
-    return SqlModelVersion(
-        workspace="default", name=name, version=number, creation_time=CREATED, last_updated_time=CREATED,
-        source=f"s3://bucket/{name}/{number}", storage_location=f"s3://bucket/{name}/{number}", current_stage="None",
-    )  # fmt: skip
+def _version(name: str, number: int) -> dict[str, Any]:
+    files = f"s3://bucket/{name}/{number}"
+    return {
+        "workspace": "default", "name": name, "version": number, "creation_time": CREATED, "last_updated_time": CREATED,
+        "source": files, "storage_location": files, "current_stage": "None",
+    }  # fmt: skip
 
 
 def _life(m: int, number: int) -> list[Draft]:
@@ -69,8 +74,9 @@ def _life(m: int, number: int) -> list[Draft]:
     moved = MovedBody(
         source="None", target="Archived", displaced=(), digest=None, evidence=None, approvals=(), via="stage"
     )
-    said = ((Kind.REGISTERED, "ana", registered), (Kind.CHECKED, "ci", EVIDENCE), (Kind.CHECKED, "ci", EVIDENCE),
-            (Kind.APPROVED, "bo", approved), (Kind.MOVED, "ana", moved))  # fmt: skip
+    said = ((Kind.REGISTERED, "ana", registered), (Kind.CHECKED, "ci", EVIDENCE),
+            (Kind.CHECKED, "ci", EVIDENCE if number == 1 else BESIDE_THE_FIRST), (Kind.APPROVED, "bo", approved),
+            (Kind.MOVED, "ana", moved))  # fmt: skip
     now = datetime.now(UTC)
     return [Draft(now, kind, f"m{m}", number, Actor(who), body.dump()) for kind, who, body in said]
 
@@ -115,31 +121,68 @@ def queries(store: SqlAlchemyStore, act: Callable[[], object]) -> int:
     return len(seen)
 
 
+# What is moved in each round: into an empty Production, then over the champion who stands there.
+MOVES = {"into Production": 1, "over the champion": 2}
+Sides = dict[str, Callable[[str, int], object]]
+
+
 def measure(folder: Path, models: int, versions: int, rounds: int) -> dict[str, Any]:
     """Everything, side by side."""
     os.environ["SLIPWAY_USER"] = "cy"
-    ours = GovernedStore(f"sqlite:///{folder / 'ours.db'}")
+    database = folder / "ours.db"
+    ours = GovernedStore(f"sqlite:///{database}")
+    start = time.perf_counter()
     entries = fill(ours, models, versions)
-    shutil.copy(folder / "ours.db", folder / "theirs.db")
-    theirs = SqlAlchemyStore(f"sqlite:///{folder / 'theirs.db'}")
-    costs: dict[str, list[float]] = {"slipway": [], "mlflow": [], "mlflow, stage only": []}
-    for m in range(rounds):
-        costs["slipway"].append(timed(partial(governed, ours, f"m{m}", 1)))
-        costs["mlflow"].append(timed(partial(plain, theirs, f"m{m}", 1)))
-        costs["mlflow, stage only"].append(
-            timed(partial(theirs.transition_model_version_stage, f"m{m}", 2, "Production", True))
-        )
-    median = {name: round(statistics.median(values), 2) for name, values in costs.items()}
-    asked = [queries(ours, partial(governed, ours, f"m{m}", 1)) for m in (models - 2, models - 1)]
-    busy = f"m{rounds // 2}"
-    return {
-        "models": models, "versions": models * versions, "entries": entries, "ms per move, median": median,
-        "times MLflow's stage and alias": round(median["slipway"] / median["mlflow"], 2),
-        "times MLflow's stage alone": round(median["slipway"] / median["mlflow, stage only"], 2),
-        "queries of a move": asked,
-        "history of one model, ms": round(timed(lambda: ours.ledger_page(busy)), 1),
-        "what stood where, one model, ms": round(timed(lambda: replay(ours, busy)), 1),
+    filled = time.perf_counter() - start
+    theirs = [SqlAlchemyStore(f"sqlite:///{shutil.copy(database, folder / name)}") for name in ("both.db", "stage.db")]
+    sides: Sides = {
+        "slipway": partial(governed, ours), "mlflow": partial(plain, theirs[0]),
+        "mlflow, stage only": lambda model, number: theirs[1].transition_model_version_stage(
+            model, number, "Production", True
+        ),
     }  # fmt: skip
+    asked = [queries(ours, partial(governed, ours, f"m{models - 1}", number)) for number in MOVES.values()]
+    return {
+        "models": models, "versions": models * versions, "entries": entries, "filled in, s": round(filled, 1),
+        "moves": alternating(sides, rounds), "queries of a move": dict(zip(MOVES, asked, strict=True)),
+        "history of one model, ms": round(timed(lambda: ours.ledger_page("m0")), 1),
+        "what stood where, one model, ms": round(timed(lambda: replay(ours, "m0")), 1),
+        "whole processes, s": processes(database),
+    }  # fmt: skip
+
+
+def alternating(sides: Sides, rounds: int) -> dict[str, dict[str, float]]:
+    """Medians in ms of the same moves on every side, and ours as a multiple of MLflow's; each side first in turn."""
+    costs: dict[str, dict[str, list[float]]] = {move: {side: [] for side in sides} for move in MOVES}
+    for m in range(rounds):
+        turn = [*sides][m % len(sides) :] + [*sides][: m % len(sides)]
+        for move, number in MOVES.items():
+            for side in turn:
+                costs[move][side].append(timed(partial(sides[side], f"m{m}", number)))
+    told = {}
+    for move, by_side in costs.items():
+        median = {side: statistics.median(values) for side, values in by_side.items()}
+        ratios = {f"slipway / {side}": median["slipway"] / median[side] for side in [*sides][1:]}
+        told[move] = {name: round(value, 2) for name, value in {**median, **ratios}.items()}
+    return told
+
+
+# What people wait for: Python's start included, and no AWS asked. `status` reads the registry by these two calls.
+COMMANDS = {
+    "slipway history MODEL": ["-m", "slipway", "history", "m0"],
+    "slipway history MODEL --at": ["-m", "slipway", "history", "m0", "--at", "2100-01-01"],
+    "the registry's side of slipway status": ["-c", "import registry; print(registry.release('m0').version)"],
+}
+
+
+def processes(database: Path, times: int = 5) -> dict[str, float]:
+    """Median seconds of whole processes that read one model of this database."""
+    told, env = {}, {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{database}", "PYTHONPATH": str(Path.cwd())}
+    env.pop("MLFLOW_REGISTRY_URI", None)
+    for name, words in COMMANDS.items():
+        run = partial(subprocess.run, [sys.executable, *words], env=env, check=True, capture_output=True)
+        told[name] = round(statistics.median(timed(run) for _ in range(times)) / 1000, 2)
+    return told
 
 
 def replay(store: GovernedStore, model: str) -> object:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from registry import ci
 from registry.words import Outcome, Stage
 
 if TYPE_CHECKING:
@@ -36,10 +37,13 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for 
 
 
 def _find(version: tuple[str, int]) -> ModelVersion:
-    from registry import mlflow_store
+    from registry import mlflow_store, reading
 
     mlflow_store.connect_existing()
-    return mlflow_store.model_version(*version)
+    found, warning = mlflow_store.model_version(*version), reading.advice()
+    if warning:
+        click.echo(f"warning: {warning}", err=True)
+    return found
 
 
 @click.command(epilog="Example: slipway check images/3")
@@ -57,16 +61,27 @@ def check(ctx: click.Context, version: tuple[str, int], as_json: bool) -> None:
     evidence = measuring.check(found)
     click.echo(json.dumps(_evidence_json(found, evidence), indent=2) if as_json else _table(found, evidence))
     if not evidence.passed:
+        for verdict in evidence.verdicts:
+            if verdict.outcome is not Outcome.PASSED:
+                ci.annotate(f"{found} {_MARKS[verdict.outcome]} {verdict.gate}: {verdict.reason}")
         ctx.exit(1)
     _say_next(found)
 
 
-def _say_next(found: ModelVersion) -> None:
+def _next_step(found: ModelVersion) -> str:
     from registry import mlflow_store, policy, telling
 
     needed = policy.load().rules(found.name, Stage.PRODUCTION).approvals.needed
-    entries = mlflow_store.ledger(found.name, found.number)
-    click.echo(f"Next: {telling.next_step(found, entries, needed)}", err=True)
+    return telling.next_step(found, mlflow_store.ledger(found.name, found.number), needed)
+
+
+def _say_next(found: ModelVersion) -> None:
+    click.echo(f"Next: {_next_step(found)}", err=True)
+
+
+def _tell(found: ModelVersion, line: str, as_json: bool, **told: object) -> None:
+    """One line for people, or the same for a machine."""
+    click.echo(json.dumps({"version": str(found), **told}) if as_json else line)
 
 
 def _table(version: ModelVersion, evidence: Evidence) -> str:
@@ -96,7 +111,8 @@ def _evidence_json(version: ModelVersion, evidence: Evidence) -> dict[str, objec
 @reference
 @click.option("--comment", default="", help="Why, for whoever reads the history.")
 @click.option("--withdraw", is_flag=True, help="Take back what you said, yes or no.")
-def approve(version: tuple[str, int], comment: str, withdraw: bool) -> None:
+@as_json
+def approve(version: tuple[str, int], comment: str, withdraw: bool, as_json: bool) -> None:
     """Consent to a version's bytes, as they were checked last. Nobody's own version, no CI identity."""
     from registry import mlflow_store, shown, telling
 
@@ -104,25 +120,29 @@ def approve(version: tuple[str, int], comment: str, withdraw: bool) -> None:
     last = max((entry.seq for entry in mlflow_store.ledger(*version)), default=0)
     digest = _say(found, shown.WITHDRAWAL_TAG if withdraw else shown.APPROVAL_TAG, comment)
     if withdraw:
-        click.echo(f"{found} no longer judged by you, sha256 {digest[:12]}")
+        line = f"{found} no longer judged by you, sha256 {digest[:12]}"
+        _tell(found, line, as_json, digest=digest, approved=False, changed=True)
         return
     mine = telling.approval_by(mlflow_store.own_name(), digest, mlflow_store.ledger(*version))
-    if mine and mine.entry <= last:
-        click.echo(f"{found} was approved by {mine.approver.name} already, on {mine.at:%Y-%m-%d %H:%M} UTC")
-    else:
-        click.echo(f"{found} approved, sha256 {digest[:12]}")
+    already = mine if mine and mine.entry <= last else None
+    line = f"{found} approved, sha256 {digest[:12]}"
+    if already:
+        line = f"{found} was approved by {already.approver.name} already, on {already.at:%Y-%m-%d %H:%M} UTC"
+    _tell(found, line, as_json, digest=digest, approved=True, changed=already is None, next=_next_step(found))
     _say_next(found)
 
 
 @click.command(epilog='Example: slipway reject images/3 --comment "class 6 is worse than it looks"')
 @reference
 @click.option("--comment", required=True, help="Why; the author reads it.")
-def reject(version: tuple[str, int], comment: str) -> None:
+@as_json
+def reject(version: tuple[str, int], comment: str, as_json: bool) -> None:
     """Say no to a version's bytes; it stands until you withdraw it or approve."""
     from registry import shown
 
     found = _find(version)
-    click.echo(f"{found} rejected, sha256 {_say(found, shown.REJECTION_TAG, comment)[:12]}")
+    digest = _say(found, shown.REJECTION_TAG, comment)
+    _tell(found, f"{found} rejected, sha256 {digest[:12]}", as_json, digest=digest, rejected=True)
 
 
 def _say(found: ModelVersion, key: str, comment: str) -> str:
@@ -139,18 +159,37 @@ def _say(found: ModelVersion, key: str, comment: str) -> str:
 @reference
 @click.option("--to", "stage", required=True, type=click.Choice(["Staging", "Production"], case_sensitive=False))
 @click.option("--break-glass", "reason", help="Override gates and approvals, for this reason; the ledger keeps it.")
-def promote(version: tuple[str, int], stage: str, reason: str | None) -> None:
+@as_json
+def promote(version: tuple[str, int], stage: str, reason: str | None, as_json: bool) -> None:
     """Move a version to a stage, if the policy allows it. Running it again changes nothing."""
-    from registry import mlflow_store
+    from registry import mlflow_store, telling
 
     found, target = _find(version), Stage.named(stage)
-    before = mlflow_store.ledger(*version) if found.stage is target else None
+    before = mlflow_store.ledger(*version)
     moved = mlflow_store.break_glass(found, target, reason) if reason else mlflow_store.move(found, target)
-    if before is not None and before == mlflow_store.ledger(*version):
-        click.echo(f"{found} is in {target.value} already")
-    else:
-        click.echo(f"{moved} is in {moved.stage.value}, @{target.alias} points at it")
+    after = mlflow_store.ledger(*version)
+    mover, line = telling.mover_since(before, after), f"{moved} is in {target.value}, @{target.alias} points at it"
+    if mover is None:
+        line = f"{found} is in {target.value} already"
+    elif mover != mlflow_store.own_name():
+        line = f"{found} is in {target.value} already: {mover} moved it at the same time"
+    changed = mover == mlflow_store.own_name()
+    _tell(moved, line, as_json, stage=target.value, alias=target.alias, changed=changed, next=_next_step(moved))
+    _summarize(moved)
     _say_next(moved)
+
+
+def _summarize(moved: ModelVersion) -> None:
+    """The job's summary, where CI wants one: on which numbers and whose word it moved."""
+    from registry import check as measuring
+    from registry import mlflow_store
+    from registry.standing import standing
+
+    if not ci.wants_summary():
+        return
+    now = standing(mlflow_store.ledger(moved.name, moved.number))
+    evidence = measuring.recorded(moved) if now.evidence else None
+    ci.summarize(ci.promoted(moved, evidence, [str(approval.approver) for approval in now.approvals]))
 
 
 @click.command(epilog="Example: slipway history images --at 2026-11-01T12:00:00Z")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
 import click
+
+from registry.commands import as_json
 
 _existing = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -20,7 +23,8 @@ def ledger() -> None:
 @ledger.command(epilog="Example: slipway ledger verify --head head.json --key auditor.pub.pem")
 @click.option("--head", type=_existing, help="A signed head to hold the ledger against.")
 @click.option("--key", type=_existing, help="The public key of whoever signed it, in PEM.")
-def verify(head: Path | None, key: Path | None) -> None:
+@as_json
+def verify(head: Path | None, key: Path | None, as_json: bool) -> None:
     """Follow the chain from the first entry to the last, and name the first that is wrong."""
     from registry import reading, signing
     from registry.errors import LedgerBroken
@@ -34,7 +38,8 @@ def verify(head: Path | None, key: Path | None) -> None:
         raise LedgerBroken(f"the ledger does not hold: {bad}. Next: compare it with an export, or a signed head")
     if head and key:
         signing.verify(signing.Head.load(head.read_text()), key, entries)
-    click.echo(f"{end[0]} entries hold, the last is {end[1][:12]}")
+    told = {"holds": True, "entries": end[0], "head": end[1], "signed_head": bool(head)}
+    click.echo(json.dumps(told) if as_json else f"{end[0]} entries hold, the last is {end[1][:12]}")
 
 
 @ledger.command(epilog="Example: slipway ledger export > ledger.jsonl")
@@ -76,7 +81,8 @@ def sign(key: Path) -> None:
 
 @click.command(epilog="Example: slipway adopt --dry-run")
 @click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing.")
-def adopt(dry_run: bool) -> None:
+@as_json
+def adopt(dry_run: bool, as_json: bool) -> None:
     """Take an MLflow database that was here before slipway under its rules.
 
     Stages, aliases and tags stay as they are, and plain MLflow can go on using it. Every version is written down with
@@ -87,6 +93,8 @@ def adopt(dry_run: bool) -> None:
 
     mlflow_store.connect_existing()
     told = mlflow_store.adopt(dry_run)
-    for line in told:
-        click.echo(line)
+    if as_json:
+        click.echo(json.dumps({"dry_run": dry_run, "adopted": told}, indent=2))
+    else:
+        click.echo("".join(f"{line}\n" for line in told), nl=False)
     click.echo(f"{len(told)} versions {'would be ' if dry_run else ''}adopted", err=True)

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from registry import shapes
+from registry.advisory import TagPages
+from registry.book import TAKERS, Book, Found
 from registry.errors import (
     ModelUnusable,
     PromotionRefused,
@@ -41,13 +44,14 @@ from registry.errors import (
 )
 from registry.identity import claimed_name
 from registry.ledger import Entry
+from registry.promotion import Case, decide
 from registry.read_server import Answer, Ask
-from registry.reading import in_stage, ledger, model_version, require_model, whole_ledger
+from registry.reading import in_stage, ledger, model_version, reader, require_model, whole_ledger
 from registry.shown import APPROVAL_TAG, EVIDENCE_TAG, GLASS_TAG
 from registry.store import GovernedStore
 from registry.whereabouts import HTTP, SCHEME, registry_uri, require_file, unreachable
 from registry.wire import EvidenceShape, GlassShape, WordShape
-from registry.words import ModelVersion, Stage
+from registry.words import Actor, ModelVersion, Stage
 
 BATCH = 512
 __all__ = ["in_stage", "ledger", "model_version", "require_model", "whole_ledger"]  # read without MLflow, from here too
@@ -131,7 +135,11 @@ def register_candidate(name: str, *, run_id: str, source: str) -> ModelVersion:
         made = mlflow.register_model(source, name, await_registration_for=0)
         if made.run_id != run_id:
             raise RegistryMisconfigured(f"{source} was logged by run {made.run_id}, not by {run_id}")
-        return _word(made)
+    version = _word(made)
+    if _advising():
+        book = _book_in_tags()
+        book.register(_found(version), {book.actor.name})
+    return version
 
 
 def fetch_model(version: ModelVersion, into: Path) -> Path:
@@ -197,7 +205,7 @@ def predict(folder: Path, inputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
 
 def send_evidence(version: ModelVersion, evidence: EvidenceShape) -> None:
     """Hand evidence to the registry, which writes it to the ledger."""
-    _tag(version, EVIDENCE_TAG, evidence.dump())
+    _say(version, EVIDENCE_TAG, evidence.dump())
 
 
 def send_approval(version: ModelVersion, approval: WordShape) -> None:
@@ -207,7 +215,7 @@ def send_approval(version: ModelVersion, approval: WordShape) -> None:
 
 def send_word(version: ModelVersion, key: str, word: WordShape) -> None:
     """Approve, reject or withdraw (each has its tag) as whoever we are."""
-    _tag(version, key, word.dump())
+    _say(version, key, word.dump())
 
 
 def own_name() -> str:
@@ -223,6 +231,8 @@ def break_glass(version: ModelVersion, stage: Stage, reason: str) -> ModelVersio
         asked = GlassShape(reason=reason, stage=stage.value)
     except ValidationError:
         raise RegistryMisconfigured("breaking the glass takes a reason of at least ten characters") from None
+    if _advising():
+        return _advised_move(version, stage, reason)
     _tag(version, GLASS_TAG, asked.dump())
     return model_version(version.name, version.number)
 
@@ -238,10 +248,88 @@ def move(version: ModelVersion, stage: Stage) -> ModelVersion:
     Raises:
         PromotionRefused: with every reason.
     """
+    if _advising():
+        return _advised_move(version, stage, None)
     store = _get_store()
     with _mapped():
         archive = stage.alias is not None
         return _word(store.transition_model_version_stage(version.name, str(version.number), stage.value, archive))
+
+
+# --- on a server without slipway: the same rules, decided here
+
+
+def _advising() -> bool:
+    return mlflow.get_registry_uri().startswith(HTTP) and reader().advisory()
+
+
+def _say(version: ModelVersion, key: str, text: str) -> None:
+    if not _advising():
+        _tag(version, key, text)
+        return
+    book, found = _book_in_tags(), _found(version)
+    if book.standing(found).created is None:
+        book.register(found, {_trainer(version) or book.actor.name})
+    TAKERS[key](book, found, text)
+
+
+def _book_in_tags() -> Book:
+    return Book(TagPages(ledger, _write_tag), Actor(own_name()), datetime.now(UTC))
+
+
+def _write_tag(model: str, number: int, key: str, value: str) -> None:
+    try:
+        with _mapped():
+            MlflowClient().set_model_version_tag(model, str(number), key, value)
+    except PromotionRefused as error:  # the store is ours, only the server around it is not
+        uri = mlflow.get_registry_uri()
+        raise RegistryMisconfigured(f"{uri} shows no ledger. Next: start it with --app-name slipway") from error
+
+
+def _found(version: ModelVersion) -> Found:
+    with _mapped():
+        told = MlflowClient().get_model_version(version.name, str(version.number))
+    return Found(_word(told), int(told.creation_timestamp), told.source or "")
+
+
+def _trainer(version: ModelVersion) -> str | None:
+    """Who ran the run behind a version, as MLflow recorded it."""
+    try:
+        return MlflowClient().get_run(version.run_id).data.tags.get("mlflow.user") if version.run_id else None
+    except MlflowException:
+        return None  # a version may outlive its run
+
+
+def _advised_move(version: ModelVersion, target: Stage, glass: str | None) -> ModelVersion:
+    book, found, stands = _book_in_tags(), _found(version), in_stage(version.name, Stage.PRODUCTION)
+    case = Case(
+        model=version.name, version=version.number, current=found.version.stage, target=target, mover=book.actor,
+        standing=book.standing(found), champion=book.champion(_found(stands)) if stands else None, glass=glass,
+    )  # fmt: skip
+    aliases = require_model(version.name).aliases
+    own = {alias for alias, number in aliases.items() if number == version.number and Stage.of_alias(alias)}
+    if (case.current, own) == (target, {target.alias} - {None}) and case.standing.stands_on:
+        return found.version
+    decision = decide(case, book.rules(version.name, target), book.now)
+    if not decision:
+        raise PromotionRefused(str(decision))
+    with _mapped():
+        listed = MlflowClient().search_model_versions(f"name = '{version.name}'") if target.alias else ()
+    there = tuple(sorted(int(v.version) for v in listed if v.current_stage == target.value))
+    book.move(case, decision, tuple(number for number in there if number != version.number), "advised")
+    return _carry_out(version, target, own)
+
+
+def _carry_out(version: ModelVersion, target: Stage, own: set[str]) -> ModelVersion:
+    """MLflow's own calls, stage and alias: after the entry, so that a move that died halfway is made again."""
+    store, number = _get_store(), str(version.number)
+    with _mapped():
+        store.transition_model_version_stage(version.name, number, target.value, target.alias is not None)
+        if target.alias:
+            store.set_registered_model_alias(version.name, target.alias, number)
+        for alias in own - {target.alias}:
+            store.delete_registered_model_alias(version.name, alias)
+    return model_version(version.name, version.number)
 
 
 def adopt(dry_run: bool) -> list[str]:

@@ -40,6 +40,10 @@ class DatabaseReader:
             found = tables.page(connection, model, version, after, tables.PAGE)
             return LedgerPage(entries=tuple(map(EntryShape.of, found)), head_seq=seq, head_hash=end)
 
+    def advisory(self) -> bool:
+        """A database is never written to but through the governed store."""
+        return False
+
     def model(self, name: str) -> Model | None:
         """A model by name."""
         with self._connected() as connection:

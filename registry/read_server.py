@@ -10,12 +10,14 @@ from typing import Any
 import requests
 from pydantic import ValidationError
 
+from registry.advisory import entries_in
 from registry.errors import RegistryMisconfigured, RegistryUnreachable
 from registry.identity import HEADER, claimed_name
+from registry.ledger import GENESIS, Entry
 from registry.logins import Login, login
 from registry.reading import Model
 from registry.whereabouts import unreachable
-from registry.wire import LedgerPage
+from registry.wire import EntryShape, LedgerPage
 from registry.words import ModelVersion, Stage
 
 LEDGER_ROUTE = "/api/2.0/slipway/ledger"
@@ -76,11 +78,28 @@ class ServerReader:
         asked = {"model": model, "version": version, "after": after}
         answer = self.ask(LEDGER_ROUTE, {key: str(value) for key, value in asked.items() if value is not None})
         if answer.status == 404:
-            raise RegistryMisconfigured(f"{self.uri} shows no ledger. Next: start the server with --app-name slipway")
+            return self._in_tags(model, version, after)
         try:
             return LedgerPage.model_validate_json(self._good(answer).text)
         except ValidationError as error:
             raise RegistryMisconfigured(f"{self.uri} answered with something that is no ledger page") from error
+
+    def advisory(self) -> bool:
+        """Does this server run without slipway?"""
+        return self.ask(LEDGER_ROUTE, {"model": ""}).status == 404
+
+    def _in_tags(self, model: str | None, version: int | None, after: int) -> LedgerPage:
+        """All that a server without slipway can tell: the entries that clients left in its versions' tags."""
+        if model is None:
+            raise RegistryMisconfigured(f"{self.uri} shows no ledger. Next: start the server with --app-name slipway")
+        if version is None:
+            listed = list(self._versions(model))
+        else:
+            found = self._found("model-versions/get", {"name": model, "version": str(version)})
+            listed = [found["model_version"]] if found else []
+        entries = sorted((entry for said in listed for entry in _advice(said)), key=lambda entry: entry.seq)
+        shapes = tuple(EntryShape.of(entry) for entry in entries if entry.seq > after)
+        return LedgerPage(entries=shapes, head_seq=0, head_hash=GENESIS)
 
     def model(self, name: str) -> Model | None:
         """A model by name."""
@@ -94,9 +113,11 @@ class ServerReader:
 
     def numbers(self, model: str) -> Sequence[int]:
         """The numbers of all versions of a model."""
+        return sorted(int(version["version"]) for version in self._versions(model))
+
+    def _versions(self, model: str) -> Iterator[Any]:
         quote = '"' if "'" in model else "'"
-        listed = self._listed("model-versions/search", "model_versions", {"filter": f"name = {quote}{model}{quote}"})
-        return sorted(int(version["version"]) for version in listed)
+        return self._listed("model-versions/search", "model_versions", {"filter": f"name = {quote}{model}{quote}"})
 
     def models(self) -> Sequence[Model]:
         """All models, by name."""
@@ -126,6 +147,11 @@ class ServerReader:
         if answer.status == 400:
             raise RegistryMisconfigured(_message(answer))
         raise RegistryUnreachable(f"{self.uri} answered {answer.status}: {_message(answer)}")
+
+
+def _advice(said: Any) -> list[Entry]:
+    tags = {str(tag["key"]): str(tag.get("value", "")) for tag in said.get("tags", ())}
+    return entries_in(tags, str(said["name"]), int(said["version"]))
 
 
 def _missing(answer: Answer) -> bool:

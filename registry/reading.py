@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from registry import missing
+from registry import advisory, missing
 from registry.errors import VersionMissing
 from registry.ledger import Entry
 from registry.whereabouts import HTTP, SCHEME, registry_uri, require_file, tracking_uri
@@ -31,6 +31,9 @@ class Reader(Protocol):
 
     def page(self, model: str | None, version: int | None, after: int) -> LedgerPage:
         """The next ledger entries after a number, of one version, one model or all; empty where nothing was said."""
+
+    def advisory(self) -> bool:
+        """Is what we decide here only advice? True of a server that runs without slipway (`advisory`)."""
 
     def model(self, name: str) -> Model | None:
         """A model by name; None when there is none."""
@@ -61,6 +64,11 @@ def reader() -> Reader:
     database = uri.removeprefix(SCHEME)
     require_file(database)
     return DatabaseReader(database)
+
+
+def advice(of: Reader | None = None) -> str | None:
+    """What must be said of a registry whose server runs without slipway; None of any other."""
+    return advisory.notice(registry_uri(tracking_uri())) if (of or reader()).advisory() else None
 
 
 def entries(of: Reader, model: str | None = None, version: int | None = None, after: int = 0) -> list[Entry]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from registry import policy, reading
 from registry.errors import ReleaseMissing
 from registry.gates import Champion
@@ -11,6 +13,8 @@ from registry.standing import approval_of, evidence_of, standing
 from registry.wire import MovedBody, read
 from registry.words import Release, Stage
 
+_log = logging.getLogger(__name__)
+
 
 def release(model: str, stage: Stage = Stage.PRODUCTION) -> Release:
     """What stands in a stage, with the evidence and the approvals it got there on.
@@ -19,6 +23,9 @@ def release(model: str, stage: Stage = Stage.PRODUCTION) -> Release:
         ReleaseMissing: when nothing stands there, or the ledger does not say who put it there.
     """
     registry = reading.reader()
+    warning = reading.advice(registry)
+    if warning:
+        _log.warning("warning: %s", warning)
     version = reading.in_stage(model, stage, registry)
     if version is None:
         promote = f"slipway promote {model}/VERSION --to {stage.value}"

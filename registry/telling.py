@@ -58,6 +58,12 @@ def approval_by(name: str, digest: str, entries: Iterable[Entry]) -> Approval | 
     return next((a for a in reversed(said) if a.digest == digest and a.approver.name == name), None)
 
 
+def mover_since(before: Iterable[Entry], after: Iterable[Entry]) -> str | None:
+    """Who made the last move that is in `after` and not yet in `before`? None: there was none."""
+    known = {entry.hash for entry in before}
+    return next((e.actor.name for e in reversed([*after]) if e.kind is Kind.MOVED and e.hash not in known), None)
+
+
 def next_step(version: ModelVersion, entries: Iterable[Entry], needed: int) -> str:
     """What a version that was checked wants next, where so many approvals are needed."""
     now = standing(entries)

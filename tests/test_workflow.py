@@ -48,6 +48,22 @@ def run(stage: str) -> dict[str, int]:
     return codes
 
 
+@pytest.mark.parametrize("stage", ["Staging", "Production"])
+def test_gitlab_runs_the_very_commands_that_the_workflow_runs(stage: str, tmp_path: Path) -> None:
+    job = yaml.safe_load((ROOT / "docs" / "ci" / "gitlab-ci.yml").read_text(encoding="utf-8"))["promote"]
+    said = tmp_path / ".venv" / "bin" / "slipway"
+    said.parent.mkdir(parents=True)
+    said.write_text('#!/bin/sh\necho "$0" "$@" >> ran.txt\n')
+    said.chmod(0o755)
+    ours = tmp_path / "ours.txt"
+    for lines in (job["script"], [step["run"] for step in steps(stage)]):
+        subprocess.run(["bash", "-e", "-c", "\n".join(lines)], cwd=tmp_path, check=True,
+                       env={**os.environ, **VERSION, "STAGE": stage})  # fmt: skip
+        if not ours.exists():
+            (tmp_path / "ran.txt").rename(ours)
+    assert ours.read_text() == (tmp_path / "ran.txt").read_text() != ""
+
+
 @pytest.mark.slow
 def test_ci_checks_and_stages_is_refused_without_an_approval_and_then_deploys(candidate: Path) -> None:
     assert run("Staging") == {"check": 0, "promote": 0}

@@ -28,13 +28,14 @@ auth_cache_ttl_seconds = 300
 
 
 @contextmanager
-def running(folder: Path, app: str, env: Mapping[str, str] | None = None, workers: int = 1) -> Iterator[str]:
-    """An `mlflow server --app-name APP` over a SQLite database in `folder`; gives its address."""
+def running(folder: Path, app: str | None, env: Mapping[str, str] | None = None, workers: int = 1) -> Iterator[str]:
+    """An `mlflow server --app-name APP` over a SQLite database in `folder`; gives its address. None: MLflow's own."""
     port = _free_port()
     address = f"http://127.0.0.1:{port}"
     command = [
-        sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", str(workers), "--app-name", app,
-        "--backend-store-uri", "sqlite:///mlflow.db", "--registry-store-uri", "slipway:sqlite:///mlflow.db",
+        sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", str(workers),
+        "--backend-store-uri", "sqlite:///mlflow.db",
+        *(("--app-name", app, "--registry-store-uri", "slipway:sqlite:///mlflow.db") if app else ()),
     ]  # fmt: skip
     settings = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **(env or {})}
     for said in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
