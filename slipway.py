@@ -32,6 +32,7 @@ COMMANDS = {
     "verify": ("serving.commands:verify", "Prove that what serves is what was approved."),
     "prune": ("serving.prune_command:prune", "Remove what no release that is kept needs."),
     "invoke": ("serving.commands:invoke", "Ask the version in service for an answer."),
+    "logs": ("serving.operate_commands:logs", "Show what the version in service wrote to its log."),
     "iam": ("serving.operate_commands:iam", "Print the least that each role needs, or a CloudFormation stack."),
     "local": ("serving.localaws.commands:local", "Run a local AWS, or a command against one."),
 }

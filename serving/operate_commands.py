@@ -1,14 +1,25 @@
-"""The commands around what serves."""
+"""The commands around what serves: who may do what, and what it wrote to its log."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .commands import CONFIG, JSON
+
+if TYPE_CHECKING:
+    from .aws import Aws
+    from .logs import Following, Line
+
+LOOK_EVERY = 2.0  # seconds between two looks at a log that is followed
 
 # Written out, and held equal to serving.iam's by a test: importing it would cost every --help its time.
 ROLES = click.Choice(("publisher", "deployer", "runtime"))
@@ -54,3 +65,45 @@ def _policies(settings: Any, target: str, role: str | None, account: str | None,
     if role:
         return policy(role, target, settings, where).to_dict()
     return {name: policy(name, target, settings, where).to_dict() for name in KNOWN}
+
+
+@click.command(epilog="Example: slipway logs images --follow --since 1h")
+@click.argument("model")
+@click.option("--target", type=PLACES, help="Where it serves; needed only where it serves in more than one place.")
+@click.option("--follow", is_flag=True, help="Go on showing what is written, until Ctrl-C.")
+@click.option("--since", default="10m", show_default=True, help="How far back: 90s, 10m, 2h, 1d.")
+@CONFIG
+@JSON
+def logs(model: str, target: str | None, follow: bool, since: str, config: Path | None, as_json: bool) -> None:
+    """Show what the version of MODEL in service wrote to its log."""
+    from . import config as configuration
+    from .aws import Aws
+    from .logs import Following, group_of, span
+    from .targets import target_of
+
+    settings, aws = configuration.load(config), Aws()
+    following = Following(datetime.now(UTC) - span(since))
+    group = group_of(target or target_of(model, None, aws, settings).name, model, settings)
+    found = _written(aws, group, following)
+    if not found:
+        click.echo(f"nothing was written to {group} in the last {since}", err=True)
+    with contextlib.suppress(KeyboardInterrupt):  # is how following ends
+        _show(found, as_json)
+        while follow:
+            time.sleep(LOOK_EVERY)
+            _show(_written(aws, group, following), as_json)
+
+
+def _written(aws: Aws, group: str, following: Following) -> list[Line]:
+    from .errors import AwsMissing
+
+    try:
+        return following.new(aws.logs.lines(group, following.since))
+    except AwsMissing:  # the first line makes the group
+        return []
+
+
+def _show(lines: Sequence[Line], as_json: bool) -> None:
+    for line in lines:
+        plain = f"{line.at:%Y-%m-%d %H:%M:%S} {line.stream[-8:]} {line.text}"
+        click.echo(json.dumps({**asdict(line), "at": line.at.isoformat()}) if as_json else plain)

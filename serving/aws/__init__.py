@@ -1,6 +1,6 @@
 """Every call to AWS, typed, with AWS's errors turned into ours. The only package that imports boto3.
 
-session -> clients and errors; storage -> S3; functions -> Lambda; endpoints -> SageMaker; metrics -> CloudWatch.
+session -> clients and errors; storage -> S3; functions -> Lambda; endpoints -> SageMaker; metrics, logs -> CloudWatch.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from typing import Any
 
 from .endpoints import ConfigState, Endpoints, EndpointState, Guardrails, ModelState, VariantState
 from .functions import AliasState, Functions, FunctionState, LayerState, Offer
+from .logs import Logs
 from .metrics import Metrics
 from .session import client, mapped
 from .storage import ObjectState, Storage
 
 __all__ = [
     "AliasState", "Aws", "ConfigState", "EndpointState", "Endpoints", "FunctionState", "Functions", "Guardrails",
-    "LayerState", "Metrics", "ModelState", "ObjectState", "Offer", "Storage", "VariantState",
+    "LayerState", "Logs", "Metrics", "ModelState", "ObjectState", "Offer", "Storage", "VariantState",
 ]  # fmt: skip
 
 
@@ -78,6 +79,11 @@ class Aws:
     def metrics(self) -> Metrics:
         """CloudWatch."""
         return Metrics()
+
+    @cached_property
+    def logs(self) -> Logs:
+        """CloudWatch Logs."""
+        return Logs()
 
     @cached_property
     def _owner(self) -> str:

@@ -177,7 +177,7 @@ def _watching(names: Names, groups: str) -> tuple[Statement, ...]:
     group = names.regional("logs", f"log-group:{groups}")
     return (
         Statement("WatchCanaries", ("cloudwatch:GetMetricStatistics",), ("*",)),  # knows no resource
-        Statement("ReadLogs", ("logs:FilterLogEvents",), tuple(f"{arn}:*" for arn in group)),
+        Statement("ReadLogs", ("logs:FilterLogEvents",), group),
     )
 
 

@@ -1,13 +1,15 @@
 """Throttles, errors and lost answers on demand, and a record of the calls that came: for tests of what uses AWS.
 
 POST   /_slipway/faults   {"kind": "lost", "service": "lambda", "operation": "UpdateAlias", "times": 1}
-GET    /_slipway/calls    [{"service": "lambda", "operation": "UpdateAlias", "status": 200}, ...]
+GET    /_slipway/calls    [{"service": "lambda", "operation": "UpdateAlias", "status": 200,
+                           "path": "/2015-03-31/functions/f/aliases/a", "body": {"FunctionVersion": "2"}}, ...]
 DELETE /_slipway/faults, DELETE /_slipway/calls   forget them
 """
 
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import random
 import socket
@@ -15,7 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
@@ -30,6 +32,7 @@ from serving.localaws.calls import Called, known_services, refuse
 from serving.localaws.errors import AwsError, LocalAwsError
 
 _KEPT_CALLS = 100_000
+_KEPT_BYTES = 1 << 16  # of a call's body
 _THROTTLES = {
     "lambda": ("TooManyRequestsException", 429),
     "s3": ("SlowDown", 503),
@@ -126,11 +129,18 @@ def _nearest(word: str, known: Iterable[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A call that came, and how it was answered; status 0 for an answer that was lost."""
+    """A call that came, and how it was answered; status 0 for an answer that was lost.
+
+    Attributes:
+        path: With its query.
+        body: What JSON said; empty for other bodies, large ones, and those that are a payload, not parameters.
+    """
 
     service: str
     operation: str
     status: int
+    path: str = ""
+    body: dict[str, Any] = field(default_factory=dict)
 
 
 Answer = Callable[..., Iterable[bytes]]
@@ -169,12 +179,14 @@ class Faults:
         self, called: Called, request: Request, inner: Answer, environ: dict[str, Any], start: Any
     ) -> Iterable[bytes]:
         """Pass a call on to what answers it, unless a fault says otherwise."""
+        said = _body(called, request)  # before whoever answers reads it
+        asked = Seen(called.service, called.name, 0, request.full_path.removesuffix("?"), said)
         fault = self._due(called.service, called.name)
         if fault is not None and fault.kind is Kind.DELAY:
             time.sleep(fault.seconds)
         if fault is not None and fault.kind in (Kind.THROTTLE, Kind.ERROR):
             refusal = refuse(called, request, _error(called.service, fault.kind))
-            self._note(called, refusal.status_code)
+            self._note(replace(asked, status=refusal.status_code))
             return refusal(environ, start)
         lost = fault is not None and fault.kind is Kind.LOST
         status: list[int] = []
@@ -184,7 +196,7 @@ class Faults:
             return (lambda data: None) if lost else start(line, headers, exc_info)
 
         body = inner(environ, noted)
-        self._note(called, 0 if lost or not status else status[0])
+        self._note(replace(asked, status=0 if lost or not status else status[0]))
         if lost:
             b"".join(body)
             _hang_up(environ)
@@ -209,9 +221,24 @@ class Faults:
                 return fault
         return None
 
-    def _note(self, called: Called, status: int) -> None:
-        if called.operation is not None:
-            self._calls.append(Seen(called.service, called.name, status))
+    def _note(self, call: Seen) -> None:
+        if call.operation:
+            self._calls.append(call)
+
+
+def _body(called: Called, request: Request) -> dict[str, Any]:
+    """The parameters that a call's JSON names; they can be read again afterwards."""
+    shape = called.operation.input_shape if called.operation is not None else None
+    if shape is None or shape.serialization.get("payload") or not 0 < (request.content_length or 0) <= _KEPT_BYTES:
+        return {}
+    environ = request.environ
+    raw = Request(environ).get_data(cache=False)  # a request of its own: this one's stream stays unread
+    environ["wsgi.input"] = io.BytesIO(raw)
+    try:
+        said = json.loads(raw)
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def _error(service: str, kind: Kind) -> AwsError:

@@ -1,0 +1,60 @@
+"""What the version in service wrote: which log it is, and what is new in it. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from .config import Settings
+from .errors import ConfigurationInvalid
+
+# CloudWatch shows an event some seconds after its time, and not in order: each look goes back so far again.
+OVERLAP = timedelta(seconds=30)
+GROUPS = {"lambda": "/aws/lambda/", "sagemaker": "/aws/sagemaker/Endpoints/"}
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What was written, when, by which process? ``id`` is CloudWatch's own, the same whenever it is asked."""
+
+    at: datetime
+    stream: str
+    text: str
+    id: str
+
+
+@dataclass(slots=True)
+class Following:
+    """What of a log was shown already? Asked again and again, each line is new once."""
+
+    since: datetime
+    _shown: dict[str, datetime] = field(default_factory=dict)
+
+    def new(self, lines: Iterable[Line]) -> list[Line]:
+        """Which of these were not shown yet? Moves ``since`` on, as far as no late line can be missed."""
+        found = [line for line in lines if line.at >= self.since and line.id not in self._shown]
+        self._shown |= {line.id: line.at for line in found}
+        if self._shown:
+            self.since = max(self.since, max(self._shown.values()) - OVERLAP)
+            self._shown = {name: at for name, at in self._shown.items() if at >= self.since}
+        return found
+
+
+def group_of(target: str, model: str, settings: Settings) -> str:
+    """Which log group does this model write to there?"""
+    return f"{GROUPS[target]}{settings.prefix}-{model}"
+
+
+def span(text: str) -> timedelta:
+    """How long is ``10m``, ``90s``, ``2h`` or ``1d``?
+
+    Raises:
+        ConfigurationInvalid: it is written otherwise.
+    """
+    found = re.fullmatch(r"(\d{1,6})([smhd])", text)
+    if found is None:
+        raise ConfigurationInvalid(f"--since: found {text!r}; wanted a number and s, m, h or d, as in 10m")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
