@@ -174,7 +174,8 @@ def upload_a_large_file(folder: Path) -> None:
 @pytest.fixture(scope="module")
 def recorded(network_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Recorded]]:
     """What each command asked of AWS."""
-    home, found = tmp_path_factory.mktemp("allowed"), []
+    home = tmp_path_factory.mktemp("allowed")
+    found: list[Recorded] = []
     first, second = bundles_of(network_files, home)
     canary = CanarySettings(shares=(0.5, 1.0), least=1, patience=5)
     careful = Settings.model_validate({"lambda": {"canary": canary.model_dump(), "memory": 512}})
