@@ -17,7 +17,7 @@ class Api(litserve.LitAPI):  # type: ignore[misc]  # not installed where types a
         options.intra_op_num_threads = 1
         self.session = onnxruntime.InferenceSession(os.environ["MODEL"], options)
 
-    def decode_request(self, request: Any) -> Any:
+    def decode_request(self, request):  # type: ignore[no-untyped-def]  # any annotation is read as a query's parameter
         """Read."""
         return np.asarray(request["instances"], np.float32)
 

@@ -101,13 +101,14 @@ class Contract:
         Raises:
             BadRequest: 413 for too many rows, 422 for anything that the model would not take.
         """
-        rows = {len(block) for block in blocks.values()}
-        if len(rows) > 1:
+        sizes = [block.shape[0] for block in blocks.values()]
+        rows = sizes[0]
+        if len(sizes) > 1 and set(sizes) != {rows}:
             raise BadRequest("the inputs differ in their number of rows", status=422)
-        if rows == {0}:
+        if not rows:
             raise BadRequest("there are no rows; wanted at least one", status=422)
-        if max(rows) > self._most:
-            raise BadRequest(f"{max(rows)} rows; at most {self._most} are taken at once", status=413)
+        if rows > self._most:
+            raise BadRequest(f"{rows} rows; at most {self._most} are taken at once", status=413)
         for tensor in self._bounded:
             _within(blocks[tensor.name], tensor)
         for tensor, known in self._closed:

@@ -57,6 +57,12 @@ def load(body: bytes, *, texts: bool = False) -> Block:
     return Block(said.dtype, said.shape, data)
 
 
+def holds(body: bytes, dtype: str) -> bool:
+    """Are the bytes after the head of this file, which `load` has read, numbers of this type as they stand?"""
+    said = _described(body[10 : 10 + int.from_bytes(body[8:10], "little")]) if body[6] == 1 else None
+    return said is not None and said.dtype == dtype and not said.swapped
+
+
 @lru_cache(maxsize=256)
 def _described(header: bytes) -> Described:
     import ast

@@ -10,7 +10,7 @@ import ctypes
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from ctypes import POINTER, byref, c_char_p, c_int, c_int64, c_size_t, c_uint32, c_void_p
+from ctypes import POINTER, byref, c_char_p, c_int, c_int64, c_size_t, c_uint32, c_void_p, string_at
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,9 @@ ERRORS = 3  # the log's level
 # ONNXTensorElementDataType, of what a model's inputs and outputs may be
 TYPES = {"float32": 1, "uint8": 2, "int8": 3, "uint16": 4, "int16": 5, "int32": 6, "int64": 7, "string": 8, "bool": 9,
          "float16": 10, "float64": 11, "uint32": 12, "uint64": 13}
+MOST_PS = 16  # of one output
 NAMES = {number: name for name, number in TYPES.items()}
-_P = POINTER(c_void_p)
-_SIZE = POINTER(c_size_t)
+_P = c_void_p  # of a pointer, too: ctypes checks this type fastest
 # name -> place in the table, arguments. All of these answer with a status: nothing where all is well.
 TABLE: dict[str, tuple[int, tuple[Any, ...]]] = {
     "CreateEnv": (3, (c_int, c_char_p, _P)),
@@ -37,10 +37,10 @@ TABLE: dict[str, tuple[int, tuple[Any, ...]]] = {
     "CreateTensorAsOrtValue": (48, (c_void_p, c_void_p, c_size_t, c_int, _P)),
     "CreateTensorWithDataAsOrtValue": (49, (c_void_p, c_void_p, c_size_t, c_void_p, c_size_t, c_int, _P)),
     "GetTensorMutableData": (51, (c_void_p, _P)),
-    "GetStringTensorDataLength": (53, (c_void_p, _SIZE)),
+    "GetStringTensorDataLength": (53, (c_void_p, _P)),
     "GetStringTensorContent": (54, (c_void_p, c_void_p, c_size_t, c_void_p, c_size_t)),
-    "GetTensorElementType": (60, (c_void_p, POINTER(c_int))),
-    "GetDimensionsCount": (61, (c_void_p, _SIZE)),
+    "GetTensorElementType": (60, (c_void_p, _P)),
+    "GetDimensionsCount": (61, (c_void_p, _P)),
     "GetDimensions": (62, (c_void_p, c_void_p, c_size_t)),
     "GetTensorTypeAndShape": (65, (c_void_p, _P)),
     "CreateCpuMemoryInfo": (69, (c_int, c_int, _P)),
@@ -59,9 +59,9 @@ class Library:
     def __init__(self, path: str) -> None:
         library = ctypes.CDLL(path)
         library.OrtGetApiBase.restype = c_void_p
-        base = ctypes.cast(library.OrtGetApiBase(), _P)
+        base = ctypes.cast(library.OrtGetApiBase(), POINTER(c_void_p))
         table = ctypes.CFUNCTYPE(c_void_p, c_uint32)(base[0])(VERSION)
-        self._table = ctypes.cast(table, _P)
+        self._table = ctypes.cast(table, POINTER(c_void_p))
         self._message = ctypes.CFUNCTYPE(c_char_p, c_void_p)(self._table[2])
         self._drop_status = self.dropper(93)
         self.calls = {name: self._function(*entry) for name, entry in TABLE.items()}
@@ -70,11 +70,13 @@ class Library:
         self.allocator = self.made("GetAllocatorWithDefaultOptions")
 
     def _function(self, place: int, arguments: tuple[Any, ...]) -> Any:
-        return ctypes.CFUNCTYPE(c_void_p, *arguments)(self._table[place])
+        # What is over at once keeps the interpreter's lock; loading and running a model let other threads go on.
+        kind = ctypes.CFUNCTYPE if place in (3, 7, 9) else ctypes.PYFUNCTYPE
+        return kind(c_void_p, *arguments)(self._table[place])
 
     def dropper(self, place: int) -> Any:
         """The function at this place that frees something."""
-        return ctypes.CFUNCTYPE(None, c_void_p)(self._table[place])
+        return ctypes.PYFUNCTYPE(None, c_void_p)(self._table[place])
 
     def check(self, status: int | None) -> None:
         """Raise what a status says.
@@ -144,8 +146,7 @@ class Session:
             return [self._block(value) for value in said]
         finally:
             for value in (*values, *said):
-                if value:
-                    self._drop(value)
+                self._drop(value)
 
     def _named(self, names: tuple[str, ...]) -> Any:
         found = self._names.get(names)
@@ -173,23 +174,22 @@ class Session:
         return made.value
 
     def _block(self, value: int | None) -> Block:
-        check, about = self._library.check, c_void_p()
-        check(self._about(value, byref(about)))
-        kind, rank = c_int(), c_size_t()
-        check(self._type(about, byref(kind)))
-        check(self._rank(about, byref(rank)))
-        sizes = (c_int64 * rank.value)()
-        check(self._sizes(about, sizes, rank))
+        # One piece of memory for all that is asked: its address, type, rank, sizes, and where the values lie.
+        said = (c_int64 * (4 + MOST_PS))()
+        self._library.check(self._about(value, said))
+        about = said[0]
+        status = (self._type(about, byref(said, 8)) or self._rank(about, byref(said, 16))
+                  or self._sizes(about, byref(said, 32), min(said[2], MOST_PS)))
         self._drop_about(about)
-        dtype, shape = NAMES.get(kind.value), tuple(sizes)
+        self._library.check(status)
+        dtype, shape = NAMES.get(said[1]), tuple(said[4 : 4 + said[2]])
         if dtype is None:
-            raise SessionFailed(f"an output has ONNX's type {kind.value}, which is not read here")
+            raise SessionFailed(f"an output has ONNX's type {said[1]}, which is not read here")
         count = prod(shape)
         if dtype == "string":
             return Block(dtype, shape, self._read_texts(value, count))
-        place = c_void_p()
-        check(self._data(value, byref(place)))
-        return Block(dtype, shape, ctypes.string_at(place, count * SIZES[dtype]) if count else b"")
+        self._library.check(self._data(value, byref(said, 24)))
+        return Block(dtype, shape, string_at(said[3], count * SIZES[dtype]) if count else b"")
 
     def _read_texts(self, value: int | None, count: int) -> list[str]:
         size, calls = c_size_t(), self._library.calls

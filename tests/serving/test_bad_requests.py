@@ -161,6 +161,16 @@ def test_a_table_is_taken_by_the_names_of_its_columns(body: bytes, fronts: dict[
     assert fronts["table"].ask(body, content_type=JSON).json == by_csv.json
 
 
+@pytest.mark.parametrize("dtype", ["<f4", ">f4", "<f8", "<i4", "|u1"])
+def test_a_second_npy_of_a_known_form_is_read_as_the_first(dtype: str, fronts: dict[str, Front]) -> None:
+    for values in ([0, 0, 0, 0], ONE, [5, 0, 7, 1]):
+        wanted = fronts["rows"].ask(rows(values), content_type=JSON).json
+        said = fronts["rows"].ask(npy(np.array([values], dtype)), content_type="application/x-npy")
+        assert said.json == wanted
+    wrong = fronts["rows"].ask(npy(np.array([[1, 2, 3, np.nan]], ">f4")), content_type="application/x-npy")
+    assert wrong.status == 422
+
+
 def test_an_unknown_word_or_category_is_answered_and_flagged(fronts: dict[str, Front]) -> None:
     body = rows({"age": 1, "city": "Atlantis", "user": 1})
     assert fronts["table"].ask(body, content_type=JSON).json["unknown"] == [

@@ -19,7 +19,9 @@ from ..errors import RuntimeFault
 from ..exchange import Asked, Exchange, Response
 from .tally import Tally
 
-MOST_ROWS = 64  # of one batch: beyond, batching gains little more and the first to come waits longer
+# Rows of one batch: as many as are answered in this time, between these numbers. The first to come waits for the last.
+BATCH = 0.001  # seconds
+FEWEST_ROWS, MOST_ROWS = 64, 2048
 GAIN = 1.3  # what a batch must gain per row to be worth joining and cutting arrays
 SLOW = 0.002  # seconds; a model this slow runs beside the event loop, so that /ping is still answered
 
@@ -101,7 +103,9 @@ class Batcher:
     def __init__(self, exchange: Exchange, pace: Pace, wait: float, tally: Tally) -> None:
         self._exchange = exchange
         self._pace = pace
-        self._most = max(1, int(wait / max(pace.row, 1e-6)))
+        row = max(pace.row, 1e-7)
+        self._most = max(1, int(wait / row))
+        self._batch = min(MOST_ROWS, max(FEWEST_ROWS, int(BATCH / row)))
         self._tally = tally
         self._queue: deque[Waiting] = deque()
         self._rows = 0
@@ -152,7 +156,7 @@ class Batcher:
     def _next(self) -> list[Waiting]:
         first = self._queue.popleft()
         batch, rows = [first], first.asked.rows
-        while self._pace.together and self._queue and rows + self._queue[0].asked.rows <= MOST_ROWS:
+        while self._pace.together and self._queue and rows + self._queue[0].asked.rows <= self._batch:
             if not _joins(first.asked.ready, self._queue[0].asked.ready):
                 break
             batch.append(self._queue.popleft())

@@ -31,6 +31,7 @@ class App:
 
     Attributes:
         pages: path -> content type and bytes of what is served as it is.
+        heads: what stands above a body, up to its length; one for each kind of answer that was given.
         connections: those that are open.
         draining: whether the server is about to stop.
     """
@@ -41,21 +42,31 @@ class App:
     settings: Settings
     pages: dict[str, tuple[str, bytes]]
     connections: set[Connection] = field(default_factory=set)
+    heads: dict[tuple[int, str, bool, bytes], bytes] = field(default_factory=dict)
     draining: bool = False
 
     def __post_init__(self) -> None:
         self.loop = asyncio.get_running_loop()
+        self.answers = {b"/invocations", self.settings.answers.encode()}
+        self.body = self.exchange.predictor.limits.body
         manifest = self.exchange.predictor.manifest
         name = f"{manifest.name}/{manifest.version}".encode("latin1", "replace")
         self.identity = b"X-Model: %b\r\nX-Model-Digest: %b\r\n" % (name, manifest.digest.encode())
 
     def head(self, response: Response, *, close: bool, allow: bytes = b"") -> bytes:
         """What are the first line and the headers of this response?"""
-        extra = b"Retry-After: 1\r\n" if response.status == 503 else b""
+        asked = (response.status, response.kind, close, allow)
+        head = self.heads.get(asked)
+        if head is None:
+            head = self.heads[asked] = self._head(*asked)
+        return b"%b%d\r\n\r\n" % (head, len(response.body))
+
+    def _head(self, status: int, kind: str, close: bool, allow: bytes) -> bytes:
+        extra = b"Retry-After: 1\r\n" if status == 503 else b""
         extra += b"Allow: %b\r\n" % allow if allow else b""
-        return b"HTTP/1.1 %d %b\r\nContent-Type: %b\r\nContent-Length: %d\r\n%b%b%b\r\n" % (
-            response.status, HTTPStatus(response.status).phrase.encode(), response.kind.encode(), len(response.body),
-            self.identity, extra, b"Connection: close\r\n" if close else b"")
+        return b"HTTP/1.1 %d %b\r\nContent-Type: %b\r\n%b%b%bContent-Length: " % (
+            status, HTTPStatus(status).phrase.encode(), kind.encode(), self.identity, extra,
+            b"Connection: close\r\n" if close else b"")
 
     def static(self, path: str) -> Response | None:
         """What is served under this path, besides predictions?"""
@@ -193,7 +204,7 @@ class Connection:
     def on_headers_complete(self) -> None:
         """Decide whether the body is worth reading."""
         self._reading_head = False
-        limit = self.app.exchange.predictor.limits.body
+        limit = self.app.body
         if (self._length or 0) > limit:
             self._refuse(413, f"the body has {self._length} bytes; at most {limit} are taken")
         elif self._parser.get_method() == b"POST" and self._length is None and not self._chunked:
@@ -204,7 +215,7 @@ class Connection:
     def on_body(self, body: bytes) -> None:
         """Read a part of the body."""
         self._size += len(body)
-        limit = self.app.exchange.predictor.limits.body
+        limit = self.app.body
         if self._size > limit:
             if not self._done:
                 self._refuse(413, f"the body has more than {limit} bytes; at most {limit} are taken")
@@ -246,15 +257,17 @@ class Connection:
 
     def _routed(self, method: bytes, slot: Slot) -> Response | None:
         app = self.app
-        path = self._url.partition(b"?")[0].decode("latin1")
-        if path in ("/invocations", app.settings.answers):
+        path = self._url.partition(b"?")[0]
+        if path in app.answers:
             if method != b"POST":
                 slot.allow = b"POST"
                 return _said(405, "predictions are asked for by POST")
             body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-            app.batcher.submit(app.exchange.read(Request(body, **self._found)), slot.reply)
+            get = self._found.get
+            asked = Request(body, get("kind", ""), get("accept", ""), get("encoding", ""))
+            app.batcher.submit(app.exchange.read(asked), slot.reply)
             return None
-        found = app.static(path)
+        found = app.static(path.decode("latin1"))
         if found is None:
             return _said(404, "there is nothing here; predictions are asked for by POST /invocations")
         return found if method in (b"GET", b"HEAD") else _said(405, "this is read by GET")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+from bisect import bisect_left
 from typing import Any
 
 from ..manifest import Manifest
@@ -37,10 +38,8 @@ class Tally:
         place += len(STATUSES) + len(COUNTERS)
         self._numbers[place + len(BOUNDS)] += 1
         self._numbers[place + len(BOUNDS) + 1] += seconds
-        for index, bound in enumerate(BOUNDS):
-            if seconds <= bound:
-                self._numbers[place + index] += 1
-                return
+        if (index := bisect_left(BOUNDS, seconds)) < len(BOUNDS):
+            self._numbers[place + index] += 1
 
     def add(self, counter: str, amount: float = 1) -> None:
         """Count something else."""
