@@ -177,6 +177,14 @@ class Endpoints:
         """Begin to end an endpoint; its configuration and model stay."""
         self._call("delete_endpoint", name, EndpointName=name)
 
+    def delete_config(self, name: str) -> None:
+        """Delete an endpoint configuration."""
+        self._call("delete_endpoint_config", name, EndpointConfigName=name)
+
+    def delete_model(self, name: str) -> None:
+        """Delete a model; its archive stays."""
+        self._call("delete_model", name, ModelName=name)
+
     def invoke(self, name: str, payload: bytes) -> bytes:
         """What does the endpoint answer to this JSON? A refusal of our own server is an answer as well.
 

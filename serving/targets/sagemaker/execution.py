@@ -12,7 +12,17 @@ from ...errors import AwsConflict, AwsFailed, GoldenFailed, Refused
 from ...golden import Golden
 from ...plan import Step
 from .planning import FAILED, IN_SERVICE
-from .steps import AskGolden, CreateConfig, CreateEndpoint, CreateModel, DeleteFailed, Reweigh, UpdateEndpoint
+from .steps import (
+    AskGolden,
+    CreateConfig,
+    CreateEndpoint,
+    CreateModel,
+    DeleteConfig,
+    DeleteFailed,
+    DeleteModel,
+    Reweigh,
+    UpdateEndpoint,
+)
 
 CHANGING = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
 # Seconds between two looks: an update takes minutes on AWS, less than one here.
@@ -52,10 +62,8 @@ class SageMakerHands:
         """Do one step; see `serving.execution.Hands`."""
         endpoints = self._aws.endpoints
         match step:
-            case CreateModel():
-                endpoints.create_model(step.model)
-            case CreateConfig():
-                endpoints.create_config(step.config)
+            case CreateModel() | CreateConfig():
+                self._create(step)
             case DeleteFailed():
                 self._delete(step.endpoint)
             case CreateEndpoint():
@@ -68,8 +76,25 @@ class SageMakerHands:
                 settled(self._aws, step.endpoint, self._sleep)
             case AskGolden():
                 self._ask(step)
+            case DeleteConfig():
+                endpoints.delete_config(step.config)
+            case DeleteModel():
+                endpoints.delete_model(step.model)
             case _:
                 raise TypeError(f"SageMaker has no step {step!r}")
+
+    def _create(self, step: CreateModel | CreateConfig) -> None:
+        endpoints = self._aws.endpoints
+        try:
+            if isinstance(step, CreateModel):
+                endpoints.create_model(step.model)
+            else:
+                endpoints.create_config(step.config)
+        except AwsConflict:  # the answer was lost and boto3 asked again, or somebody made the very same: as good
+            same = (endpoints.model(step.model.name) == step.model if isinstance(step, CreateModel)
+                    else endpoints.config(step.config.name) == step.config)
+            if not same:
+                raise
 
     def _update(self, step: UpdateEndpoint) -> None:
         now = self._aws.endpoints.endpoint(step.endpoint)

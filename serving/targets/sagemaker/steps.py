@@ -87,6 +87,26 @@ class Reweigh(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class DeleteConfig(Step):
+    """Delete a configuration that no endpoint and no kept release needs."""
+
+    config: str
+
+    def __str__(self) -> str:
+        return f"delete      configuration {self.config}"
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteModel(Step):
+    """Delete a model that no kept configuration names."""
+
+    model: str
+
+    def __str__(self) -> str:
+        return f"delete      model {self.model}"
+
+
+@dataclass(frozen=True, slots=True)
 class AskGolden(Step):
     """Ask the endpoint its golden requests; where it answers wrongly, go back.
 

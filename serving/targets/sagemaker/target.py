@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,12 @@ from ...bundle import Bundle
 from ...config import Settings
 from ...errors import ConfigurationInvalid, NotDeployed
 from ...golden import Golden
+from ...journal import Entry
 from ...logbook import Logbook, bucket_of
-from ...plan import Plan, noted
+from ...names import bundle_prefix
+from ...plan import Plan, Step, noted
 from ...target import InService, Say, WayBack
-from . import images, names, planning, proof
+from . import images, leftovers, names, planning, proof
 from .execution import CHANGING, SageMakerHands, settled
 from .shipped import SageMakerShipped
 from .steps import AskGolden
@@ -83,6 +85,16 @@ class SageMakerTarget:
         told = f"{shipped.model}/{shipped.version} {shipped.digest}" if all(f.right for f in findings) else "?"
         return InService(f"{endpoint.name} -> {endpoint.config}, {endpoint.status}: {told}", service.entry,
                          tuple(findings))
+
+    def needs(self, shipped: SageMakerShipped) -> tuple[str, ...]:
+        """Its bundle and its archive."""
+        return (bundle_prefix(shipped.model, shipped.digest, shipped.bundle) + "/",
+                names.archive_key(shipped.model, shipped.digest, shipped.archive))
+
+    def leftovers(self, journals: Mapping[str, Sequence[Entry[SageMakerShipped]]], keep: int) -> dict[str, list[Step]]:
+        """Configurations and models that neither the endpoint nor a kept release needs."""
+        return {model: leftovers.find(self.aws, self.place(model), self.logbook(model).bucket, entries, keep)
+                for model, entries in journals.items()}
 
     def invoke(self, model: str, payload: bytes) -> bytes:
         """The endpoint's answer to this JSON."""

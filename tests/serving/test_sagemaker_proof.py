@@ -1,0 +1,244 @@
+"""What a killed deployer leaves on SageMaker, what throttling does, what is pruned; AWS's own image. Emulated."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import slipway
+from serving import Aws, Bundle, Settings, build
+from serving.aws import Endpoints, Storage
+from serving.errors import AwsFailed, Refused
+from serving.execution import execute
+from serving.golden import Golden, read_golden
+from serving.journal import Kind
+from serving.localaws import running
+from serving.sagemaker_settings import CaptureSettings, SageMakerSettings
+from serving.target import Prunable
+from serving.targets.sagemaker.execution import SageMakerHands
+from serving.targets.sagemaker.steps import AskGolden
+from serving.targets.sagemaker.target import SageMakerTarget
+
+from .conftest import release_of
+from .test_deploy import environment
+from .test_deploy_proof import BUCKET, Killed, by_hand
+from .test_prune import release
+from .test_sagemaker_deploy import IMAGE
+
+PREBUILT = f"763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-inference:2.6-cpu-py3{sys.version_info.minor}"
+CHANGING = frozenset({
+    "create_bytes", "create_object", "delete", "create_model", "create_config", "create_endpoint", "update_endpoint",
+    "reweigh", "delete_endpoint", "delete_config", "delete_model"})
+
+
+class Mortal:
+    """One service of AWS, whose changing calls are counted, and which dies right after one of them was answered."""
+
+    def __init__(self, service: Any, made: list[str], dies_after: int) -> None:
+        self._service, self._made, self._dies_after = service, made, dies_after
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._service, name)
+        return self._counted(name, found) if name in CHANGING else found
+
+    def _counted(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*arguments: Any, **named: Any) -> Any:
+            said = call(*arguments, **named)
+            self._made.append(name)
+            if len(self._made) == self._dies_after:
+                raise Killed
+            return said
+
+        return counted
+
+
+class MortalAws(Aws):
+    """Counts the calls that change anything, and dies right after one of them: SageMaker may still be busy with it."""
+
+    def __init__(self, dies_after: int = 0) -> None:
+        super().__init__()
+        self.made: list[str] = []
+        self._dies_after = dies_after
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        return Mortal(found, self.made, self._dies_after) if isinstance(found, Storage | Endpoints) else found
+
+
+@pytest.fixture(scope="module")
+def bundle(network_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return build(release_of(network_files), network_files, tmp_path_factory.mktemp("small") / "bundle")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def local_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    before = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("here"))
+    with running() as variables, environment(**variables):
+        yield
+    os.chdir(before)
+
+
+def settings_of(prefix: str, **sagemaker: Any) -> Settings:
+    bucket = f"{prefix}-releases"
+    if not [one for one in by_hand("s3", "list_buckets")["Buckets"] if one["Name"] == bucket]:
+        by_hand("s3", "create_bucket", Bucket=bucket)
+    return Settings(prefix=prefix, bucket=bucket, sagemaker=SageMakerSettings(**{"image": IMAGE, **sagemaker}))
+
+
+def deploy(bundle: Bundle, scratch: Path, settings: Settings, aws: Aws | None = None) -> int:
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    aws = aws or Aws()
+    target = SageMakerTarget(aws, settings)
+    plan = target.plan(bundle, scratch, lambda line: None)
+    execute(plan, aws, target.hands(read_golden(bundle.folder / "golden.npz")), lambda step, seconds: None)
+    return len(plan.steps)
+
+
+def made(prefix: str) -> tuple[int, int]:
+    """How many models and configurations are there whose names begin so?"""
+    models = by_hand("sagemaker", "list_models", NameContains=f"{prefix}-")["Models"]
+    return len(models), len(by_hand("sagemaker", "list_endpoint_configs", NameContains=f"{prefix}-")["EndpointConfigs"])
+
+
+def in_order(settings: Settings) -> bool:
+    """Is the journal closed, and all that serves as it was shipped?"""
+    target = SageMakerTarget(Aws(), settings)
+    closed = [entry.kind for entry in target.logbook("images").read()][-2:] == [Kind.BEGAN, Kind.DONE]
+    return closed and all(finding.right for finding in target.in_service("images", thoroughly=True).findings)
+
+
+def test_every_call_of_ours_that_changes_aws_is_counted() -> None:
+    reading = {"config", "endpoint", "invoke", "keys", "model", "object", "read", "sha256"}
+    public = {name for service in (Storage, Endpoints) for name in vars(service) if not name.startswith("_")}
+    assert public == reading | CHANGING
+
+
+def test_a_first_deploy_killed_after_any_of_its_calls_is_finished_by_the_next_one(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    counted = MortalAws()
+    deploy(bundle, tmp_path / "whole", settings_of("whole"), counted)
+    assert {"create_model", "create_config", "create_endpoint"} < set(counted.made)
+    for number in range(1, len(counted.made) + 1):
+        settings = settings_of(f"k{number}")
+        with pytest.raises(Killed):
+            deploy(bundle, tmp_path / "killed", settings, MortalAws(number))
+        deploy(bundle, tmp_path / "next", settings)
+        assert deploy(bundle, tmp_path / "again", settings) == 0
+        assert in_order(settings)
+        assert made(f"k{number}") == (1, 1), "nothing was made twice"
+        by_hand("sagemaker", "delete_endpoint", EndpointName=f"k{number}-images")
+
+
+def test_an_update_killed_after_any_of_its_calls_is_finished_by_the_next_one(bundle: Bundle, tmp_path: Path) -> None:
+    deploy(bundle, tmp_path / "first", settings_of("moved"))
+    counted = MortalAws()
+    deploy(bundle, tmp_path / "whole", settings_of("moved", capture=CaptureSettings(share=0.99)), counted)
+    assert "update_endpoint" in counted.made
+    for number in range(1, len(counted.made) + 1):
+        settings = settings_of("moved", capture=CaptureSettings(share=number / 100))
+        with pytest.raises(Killed):
+            deploy(bundle, tmp_path / "killed", settings, MortalAws(number))
+        deploy(bundle, tmp_path / "next", settings)
+        assert deploy(bundle, tmp_path / "again", settings) == 0
+        assert in_order(settings)
+    assert made("moved") == (1, 2 + len(counted.made)), "one configuration for each share, one model for all"
+    by_hand("sagemaker", "delete_endpoint", EndpointName="moved-images")
+
+
+def faults(method: str, body: Any = None) -> None:
+    data = json.dumps(body).encode() if body else None
+    where = f"{os.environ['AWS_ENDPOINT_URL']}/_slipway/faults"
+    urlopen(Request(where, data, method=method)).close()  # noqa: S310 - the local AWS
+
+
+def test_throttles_and_lost_answers_lead_to_the_same_end(bundle: Bundle, tmp_path: Path) -> None:
+    settings, tries = settings_of("faulty"), 0
+    for kind in ("throttle", "lost"):
+        for service in ("sagemaker", "s3"):
+            faults("POST", {"kind": kind, "service": service, "probability": 0.25, "times": 5})
+    try:
+        while True:
+            tries += 1
+            try:
+                deploy(bundle, tmp_path / "again", settings)
+                break
+            except AwsFailed:
+                assert tries < 20
+    finally:
+        faults("DELETE")
+    assert deploy(bundle, tmp_path / "still", settings) == 0
+    assert in_order(settings)
+    assert made("faulty") == (1, 1)
+    by_hand("sagemaker", "delete_endpoint", EndpointName="faulty-images")
+
+
+def test_a_first_release_that_answers_wrongly_leaves_no_endpoint(bundle: Bundle, tmp_path: Path) -> None:
+    settings = settings_of("wrong")
+    target = SageMakerTarget(Aws(), settings)
+    (tmp_path / "scratch").mkdir()
+    plan = target.plan(bundle, tmp_path / "scratch", lambda line: None)
+    wrong = Golden({"image": np.zeros((1, 6, 6, 1), np.float32)}, {"probabilities": np.ones((1, 3), np.float32)})
+    with pytest.raises(Refused, match="wrong-images was deleted: nothing served before"):
+        execute(plan, Aws(), target.hands(wrong), lambda step, seconds: None)
+    assert Aws().endpoints.endpoint("wrong-images") is None
+    assert target.logbook("images").read()[-1].kind is Kind.FAILED
+
+
+def test_awss_prebuilt_image_serves_the_same_bundle_and_what_it_is_asked_is_captured(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    settings = settings_of("prebuilt", image=PREBUILT, capture=CaptureSettings())
+    deploy(bundle, tmp_path / "scratch", settings)
+    assert in_order(settings)
+    keys = Aws().storage.keys("prebuilt-releases", "capture/prebuilt-images/production/")
+    line = json.loads(Aws().storage.read("prebuilt-releases", keys[0]))["captureData"]
+    golden = read_golden(bundle.folder / "golden.npz")
+    np.testing.assert_allclose(json.loads(line["endpointInput"]["data"])["inputs"]["image"], golden.inputs["image"])
+    assert line["endpointOutput"]["encoding"] == "JSON"
+    by_hand("sagemaker", "delete_endpoint", EndpointName="prebuilt-images")
+
+
+def test_a_container_that_does_not_start_is_told_with_sagemakers_reason_and_the_next_deploy_tries_again(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    broken = settings_of("broken", image="1.dkr.ecr.us-east-1.amazonaws.com/nobody:1")
+    with pytest.raises(Refused, match=r"broken-images did not start: .*no command for the image"):
+        deploy(bundle, tmp_path / "first", broken)
+    mended = settings_of("broken")
+    deploy(bundle, tmp_path / "second", mended)
+    assert in_order(mended)
+    by_hand("sagemaker", "delete_endpoint", EndpointName="broken-images")
+
+
+def test_what_no_kept_release_needs_is_pruned_and_what_serves_still_does(bundle: Bundle, tmp_path: Path) -> None:
+    settings = Settings(sagemaker=SageMakerSettings(image=IMAGE))
+    for version in (1, 2, 3):
+        deploy(release(bundle, version, tmp_path / f"release-{version}"), tmp_path / "scratch", settings)
+    assert isinstance(SageMakerTarget(Aws(), settings), Prunable)
+    assert made("slipway") == (3, 3)
+    said = CliRunner().invoke(slipway.cli, ["prune", "images", "--keep", "2", "--yes", "--json"])
+    assert said.exit_code == 0, f"{said.output} {said.exception}"
+    assert made("slipway") == (2, 2)
+    archives = [key for key in Aws().storage.keys(BUCKET, "releases/images/") if key.endswith(".tar.gz")]
+    assert len(archives) == 2
+    assert in_order(settings)
+    assert SageMakerTarget(Aws(), settings).plan_back("images", None).entry.shipped.version == 2
+
+
+def test_an_answer_that_is_wrong_with_nothing_to_go_back_to_is_said_so() -> None:
+    wrong = Golden({"image": np.zeros((1, 6, 6, 1), np.float32)}, {"probabilities": np.ones((1, 3), np.float32)})
+    with pytest.raises(Refused, match="still serves c: there is nothing to go back to"):
+        SageMakerHands(Aws(), wrong).do(AskGolden("slipway-images", "c", ""))
