@@ -1,6 +1,6 @@
 """Starts AWS's own model server as its prebuilt images do, its configuration where this user may write.
 
-Run by the Python of the environment that tests/serving/test_prebuilt.py describes, without this project on its path.
+Run by the Python of the environment that tests/serving/prebuilt.py describes, without this project on its path.
 """
 
 import sys
