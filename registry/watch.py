@@ -6,12 +6,14 @@ that one entry again, under the same id.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
 import shlex
 import subprocess
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +35,13 @@ class Cursor:
     """The file that says which entry was delivered last, and beside it the history of deliveries."""
 
     path: Path
+    subscriber: str = ""
+
+    @classmethod
+    def of(cls, state: Path, subscriber: str) -> Cursor:
+        """The cursor of one of several subscribers: a file of its own beside `state`, so that none waits for others."""
+        mark = hashlib.sha256(subscriber.encode()).hexdigest()[:8]
+        return cls(state.with_name(f"{state.stem}-{mark}{state.suffix}"), subscriber)
 
     def read(self) -> int:
         """The number of the entry delivered last; 0 before the first."""
@@ -54,9 +63,30 @@ class Cursor:
 
     def note(self, event: Event, outcome: str) -> None:
         """Add a line to the history of deliveries."""
-        line = {"at": datetime.now(UTC).isoformat(), "id": event.id, "entry": event.entry, "outcome": outcome}
+        line = {"at": datetime.now(UTC).isoformat(), "subscriber": self.subscriber, "id": event.id,
+                "entry": event.entry, "outcome": outcome}  # fmt: skip
         with self.path.with_suffix(".history.jsonl").open("a") as stream:
-            stream.write(json.dumps(line) + "\n")
+            torn = stream.tell() and not _ends_a_line(Path(stream.name))
+            stream.write(f"{chr(10) if torn else ''}{json.dumps(line)}\n")
+
+
+def _ends_a_line(path: Path) -> bool:
+    with path.open("rb") as stream:
+        stream.seek(-1, os.SEEK_END)
+        return stream.read(1) == b"\n"
+
+
+def deliveries(state: Path) -> list[dict[str, object]]:
+    """Every delivery that was tried, to every subscriber, oldest first.
+
+    A line that a killed watcher left unfinished is left out.
+    """
+    found: list[dict[str, object]] = []
+    for path in sorted(state.parent.glob(f"{state.stem}-*.history.jsonl")):
+        for line in path.read_text().splitlines():
+            with suppress(ValueError):
+                found.append(json.loads(line))
+    return sorted(found, key=lambda one: str(one["at"]))
 
 
 Deliver = Callable[[Entry], tuple[Event, str | None]]
@@ -107,24 +137,43 @@ def deliver_new(entries: Iterable[Entry], deliver: Deliver, cursor: Cursor) -> I
         yield event
 
 
+@dataclass(frozen=True, slots=True)
+class Subscriber:
+    """Who is told, and how far they were."""
+
+    deliver: Deliver
+    cursor: Cursor
+
+
 def follow(
-    deliver: Deliver, cursor: Cursor, every: float, sleep: Callable[[float], None], once: bool = False
+    subscribers: Sequence[Subscriber], every: float, sleep: Callable[[float], None], once: bool = False
 ) -> Iterator[Event]:
-    """Deliver what is new, for ever (or once); after a failure wait longer each time."""
-    failures = 0
+    """Deliver what is new to everybody, for ever (or once); who failed is asked again later each time, nobody waits.
+
+    Raises:
+        RegistryUnreachable: only with `once`, after everybody was tried: the first that failed.
+    """
+    failures, due, now = [0] * len(subscribers), [0.0] * len(subscribers), 0.0
     while True:
-        try:
-            new = reading.ledger(after=cursor.read())
-            yield from deliver_new(new, deliver, cursor)
-            failures = 0
-        except RegistryUnreachable as error:
-            if once:
-                raise
-            failures += 1
-            _log.warning("%s; trying again in %.0f s", error, pause(failures))
+        failed: list[RegistryUnreachable] = []
+        for place in [place for place, when in enumerate(due) if when <= now]:
+            one = subscribers[place]
+            try:
+                yield from deliver_new(reading.ledger(after=one.cursor.read()), one.deliver, one.cursor)
+                failures[place], wait = 0, every
+            except RegistryUnreachable as error:
+                failures[place] += 1
+                failed.append(error)
+                wait = pause(failures[place])
+                if not once:
+                    _log.warning("%s; trying again in %.0f s", error, wait)
+            due[place] = now + wait
         if once:
+            if failed:
+                raise failed[0]
             return
-        sleep(pause(failures) if failures else every)
+        sleep(min(due) - now)
+        now = min(due)
 
 
 def strangers() -> list[str]:
