@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LOOK_EVERY = 2.0  # seconds between two looks at a log that is followed
 
 # Written out, and held equal to serving.iam's by a test: importing it would cost every --help its time.
-ROLES = click.Choice(("publisher", "deployer", "runtime"))
+ROLES = click.Choice(("publisher", "deployer", "pruner", "runtime"))
 PLACES = click.Choice(("lambda", "sagemaker"))
 
 
@@ -31,7 +31,7 @@ Example:
   slipway iam --target lambda --role deployer
   slipway iam --cloudformation --model images > stack.json""")
 @click.option("--target", type=PLACES, help="Where releases shall serve; lambda without it, every one for a stack.")
-@click.option("--role", type=ROLES, help="Only this role's policy, ready for IAM; all three without it.")
+@click.option("--role", type=ROLES, help="Only this role's policy, ready for IAM; every one without it.")
 @click.option("--cloudformation", is_flag=True, help="A stack of bucket, key, roles, alarms and dashboard instead.")
 @click.option("--model", "models", multiple=True, help="A model that gets alarms of its own in the stack.")
 @click.option("--account", help="The account's number; asked of AWS without it.")
@@ -40,7 +40,7 @@ Example:
 @JSON
 def iam(target: str | None, role: str | None, cloudformation: bool, models: tuple[str, ...], account: str | None,
         region: str | None, config: Path | None, as_json: bool) -> None:
-    """Print the least that publisher, deployer and runtime must be allowed, for this slipway.yaml.
+    """Print the least that publisher, deployer, pruner and runtime must be allowed, for this slipway.yaml.
 
     What is printed is JSON either way; --json leaves out the line breaks.
     """

@@ -137,6 +137,11 @@ class Functions:
             pages = self._lambda.get_paginator("list_functions").paginate(FunctionVersion="ALL")
             return tuple(_function(f) for page in pages for f in page["Functions"] if f.get("PackageType") != "Image")
 
+    def delete_alias(self, function: str, name: str) -> None:
+        """Delete an alias; the versions stay. One that is gone already is no fault."""
+        with contextlib.suppress(AwsMissing), mapped(f"lambda:DeleteAlias {function}:{name}"):
+            self._lambda.delete_alias(FunctionName=function, Name=name)
+
     def delete_version(self, function: str, version: str) -> None:
         """Delete a published version; one that is gone already is no fault.
 

@@ -2,7 +2,7 @@
 
 The publisher puts releases in S3. The deployer takes them into service, back, and proves what serves. `slipway deploy`
 does both, so who runs it needs both; `rollback`, `status`, `verify`, `invoke` and `logs` need the deployer's alone. The
-runtime is what a deployed release runs as.
+pruner is for `prune` and `mlflow deployments delete`. The runtime is what a deployed release runs as.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ from ..errors import ConfigurationInvalid
 from ..names import DEPLOYMENTS
 from .statements import Condition, Policy, Statement
 
-ROLES = ("publisher", "deployer", "runtime")
+ROLES = ("publisher", "deployer", "pruner", "runtime")
 TARGETS = ("lambda", "sagemaker")
-SAGEMAKER_ROLE = "slipway-exec-sagemaker"
 # What a release's bytes lie under; journals lie elsewhere, so that a publisher cannot say what serves.
 RELEASES = ("releases/*", "layers/*")
 
@@ -79,6 +78,7 @@ def policy(role: str, target: str, settings: Settings, account: Account) -> Poli
     """
     makers = {("publisher", "lambda"): publisher, ("publisher", "sagemaker"): publisher,
               ("deployer", "lambda"): lambda_deployer, ("deployer", "sagemaker"): sagemaker_deployer,
+              ("pruner", "lambda"): lambda_pruner, ("pruner", "sagemaker"): sagemaker_pruner,
               ("runtime", "lambda"): lambda_runtime, ("runtime", "sagemaker"): sagemaker_runtime}
     if (role, target) not in makers:
         raise ConfigurationInvalid(f"no role {role!r} for {target!r}; roles: {', '.join(ROLES)}; "
@@ -97,20 +97,24 @@ def publisher(names: Names) -> tuple[Statement, ...]:
     )
 
 
-def _reading(names: Names) -> tuple[Statement, ...]:
+def _journal(names: Names) -> tuple[Statement, ...]:
     return (
         Statement("SeeWhatIsThere", ("s3:ListBucket",), names.s3()),
-        Statement("ReadReleases", ("s3:GetObject",), names.s3(*RELEASES)),
         Statement("KeepTheJournal", ("s3:GetObject", "s3:PutObject"), names.s3(f"{DEPLOYMENTS}*")),
         _key(names, "EncryptTheJournal", "kms:GenerateDataKey", "kms:Decrypt"),
     )
+
+
+def _read_releases(names: Names) -> Statement:
+    return Statement("ReadReleases", ("s3:GetObject",), names.s3(*RELEASES))
 
 
 def lambda_deployer(names: Names) -> tuple[Statement, ...]:
     """Take a release into service on Lambda and back, ask it, prove it, read its log."""
     functions, layers = names.regional("lambda", "function:"), names.regional("lambda", "layer:")
     return (
-        *_reading(names),
+        *_journal(names),
+        _read_releases(names),
         Statement("ShipFunctions", (
             "lambda:CreateFunction", "lambda:UpdateFunctionCode", "lambda:UpdateFunctionConfiguration",
             "lambda:PublishVersion", "lambda:CreateAlias", "lambda:UpdateAlias"), functions),
@@ -122,7 +126,8 @@ def lambda_deployer(names: Names) -> tuple[Statement, ...]:
         Statement("UseLayers", ("lambda:GetLayerVersion",), tuple(f"{arn}:*" for arn in layers)),
         Statement("FindLayers", ("lambda:ListLayerVersions",), ("*",)),  # knows no resource
         _pass(names, names.settings.lambda_.role, "lambda.amazonaws.com"),
-        *_watching(names, "/aws/lambda/"),
+        Statement("WatchCanaries", ("cloudwatch:GetMetricStatistics",), ("*",)),  # knows no resource
+        _read_logs(names, "/aws/lambda/"),
     )
 
 
@@ -131,16 +136,42 @@ def sagemaker_deployer(names: Names) -> tuple[Statement, ...]:
     configs, endpoints = names.regional("sagemaker", "endpoint-config/"), names.regional("sagemaker", "endpoint/")
     models = names.regional("sagemaker", "model/")
     return (
-        *_reading(names),
-        Statement("ShipModels", ("sagemaker:CreateModel", "sagemaker:DescribeModel", "sagemaker:DeleteModel"), models),
-        Statement("ShipConfigs", ("sagemaker:CreateEndpointConfig", "sagemaker:DescribeEndpointConfig",
-                                  "sagemaker:DeleteEndpointConfig"), configs),
+        *_journal(names),
+        _read_releases(names),
+        Statement("ShipModels", ("sagemaker:CreateModel", "sagemaker:DescribeModel"), models),
+        Statement("ShipConfigs", ("sagemaker:CreateEndpointConfig", "sagemaker:DescribeEndpointConfig"), configs),
         # SageMaker asks for both resources of these two.
         Statement("ShipEndpoints", ("sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint"), (*endpoints, *configs)),
         Statement("AskEndpoints", ("sagemaker:DescribeEndpoint", "sagemaker:InvokeEndpoint"), endpoints),
-        Statement("TagThem", ("sagemaker:AddTags",), (*models, *configs, *endpoints)),
-        _pass(names, SAGEMAKER_ROLE, "sagemaker.amazonaws.com"),
-        *_watching(names, "/aws/sagemaker/Endpoints/"),
+        Statement("MendEndpoints", ("sagemaker:UpdateEndpointWeightsAndCapacities", "sagemaker:DeleteEndpoint"),
+                  endpoints),  # deleted only when it never served rightly
+        Statement("LookAtAlarms", ("cloudwatch:DescribeAlarms",), ("*",)),  # composite ones are shown to nobody else
+        _pass(names, names.settings.sagemaker.role, "sagemaker.amazonaws.com"),
+        _read_logs(names, "/aws/sagemaker/Endpoints/"),
+    )
+
+
+def lambda_pruner(names: Names) -> tuple[Statement, ...]:
+    """Remove what no kept release needs, or take a model out of service."""
+    functions, layers = names.regional("lambda", "function:"), names.regional("lambda", "layer:")
+    return (
+        *_journal(names),
+        Statement("RemoveReleases", ("s3:DeleteObject",), names.s3(*RELEASES)),
+        Statement("LookAtFunctions", ("lambda:ListVersionsByFunction", "lambda:ListAliases"), functions),
+        Statement("LookAround", ("lambda:ListFunctions", "lambda:ListLayerVersions"), ("*",)),  # know no resource
+        Statement("RemoveVersions", ("lambda:DeleteFunction", "lambda:DeleteAlias"), functions),
+        Statement("RemoveLayers", ("lambda:DeleteLayerVersion",), tuple(f"{arn}:*" for arn in layers)),
+    )
+
+
+def sagemaker_pruner(names: Names) -> tuple[Statement, ...]:
+    """Take a model out of service; models and configurations stay, `prune` removes none yet."""
+    return (
+        Statement("SeeWhatIsThere", ("s3:ListBucket",), names.s3()),
+        Statement("ReadTheJournal", ("s3:GetObject",), names.s3(f"{DEPLOYMENTS}*")),
+        _key(names, "DecryptTheJournal", "kms:Decrypt"),
+        Statement("RemoveEndpoints", ("sagemaker:DescribeEndpoint", "sagemaker:DeleteEndpoint"),
+                  names.regional("sagemaker", "endpoint/")),
     )
 
 
@@ -158,11 +189,21 @@ def sagemaker_runtime(names: Names) -> tuple[Statement, ...]:
         Statement("SeeTheModel", ("s3:ListBucket",), names.s3()),
         Statement("FetchTheModel", ("s3:GetObject",), names.s3("releases/*")),
         _key(names, "DecryptTheModel", "kms:Decrypt"),
+        *_capturing(names),
         Statement("SignInToEcr", ("ecr:GetAuthorizationToken",), ("*",)),  # knows no resource
         Statement("PullTheImage", pull, (own_images,)),
         Statement("Measure", ("cloudwatch:PutMetricData",), ("*",),
                   (Condition("StringLike", "cloudwatch:namespace", ("/aws/sagemaker/*", "AWS/SageMaker")),)),
     )
+
+
+def _capturing(names: Names) -> tuple[Statement, ...]:
+    capture = names.settings.sagemaker.capture
+    if capture is None:
+        return ()
+    there = f"arn:{names.account.partition}:s3:::{capture.to[5:].rstrip('/')}/*" if capture.to else None
+    return (Statement("KeepRequests", ("s3:PutObject",), (there,) if there else names.s3("capture/*")),
+            _key(names, "EncryptRequests", "kms:GenerateDataKey"))
 
 
 def _logging(names: Names, groups: str) -> tuple[Statement, ...]:
@@ -173,12 +214,8 @@ def _logging(names: Names, groups: str) -> tuple[Statement, ...]:
     )
 
 
-def _watching(names: Names, groups: str) -> tuple[Statement, ...]:
-    group = names.regional("logs", f"log-group:{groups}")
-    return (
-        Statement("WatchCanaries", ("cloudwatch:GetMetricStatistics",), ("*",)),  # knows no resource
-        Statement("ReadLogs", ("logs:FilterLogEvents",), group),
-    )
+def _read_logs(names: Names, groups: str) -> Statement:
+    return Statement("ReadLogs", ("logs:FilterLogEvents",), names.regional("logs", f"log-group:{groups}"))
 
 
 def _pass(names: Names, role: str, service: str) -> Statement:

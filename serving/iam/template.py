@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..config import Settings
-from .policies import ROLES, SAGEMAKER_ROLE, TARGETS, Account, Names, policy
+from .policies import ROLES, TARGETS, Account, Names, policy
 
 HERE = Account("${AWS::AccountId}", "${AWS::Region}", "${AWS::Partition}")
+PEOPLE = ROLES[:3]  # who is assumed by people and their CI
 SERVICES = {"lambda": "lambda.amazonaws.com", "sagemaker": "sagemaker.amazonaws.com"}
 
 
@@ -31,8 +32,8 @@ def template(settings: Settings, models: Sequence[str] = (), targets: Sequence[s
         "AWSTemplateFormatVersion": "2010-09-09",
         "Description": f"What slipway needs in an account, for the prefix {settings.prefix}",
         "Parameters": {
-            "DeployedBy": {"Type": "String", "Description": "ARN of the user or role that may become publisher and "
-                                                            "deployer, such as that of your CI"},
+            "DeployedBy": {"Type": "String", "Description": "ARN of the user or role that may become publisher, "
+                                                            "deployer and pruner, such as that of your CI"},
             "AlarmTopic": {"Type": "String", "Default": "", "Description": "ARN of an SNS topic that alarms are sent "
                                                                           "to; none without it"},
         },
@@ -40,7 +41,7 @@ def template(settings: Settings, models: Sequence[str] = (), targets: Sequence[s
         "Resources": resources,
         "Outputs": {"Bucket": {"Value": {"Ref": "Bucket"}},
                     **{f"{role.title()}Role": {"Value": {"Fn::GetAtt": [f"{role.title()}Role", "Arn"]}}
-                       for role in ROLES[:2]}},
+                       for role in PEOPLE}},
     }
 
 
@@ -96,12 +97,10 @@ def _bucket(names: Names) -> dict[str, Any]:
 
 def _roles(names: Names, targets: Sequence[str]) -> dict[str, Any]:
     people = {"AWS": {"Ref": "DeployedBy"}}
-    made = {
-        "PublisherRole": _role(names, f"{names.settings.prefix}-publisher", people, "publisher", targets[:1]),
-        "DeployerRole": _role(names, f"{names.settings.prefix}-deployer", people, "deployer", targets),
-    }
+    made = {f"{role.title()}Role": _role(names, f"{names.settings.prefix}-{role}", people, role,
+                                         targets[:1] if role == "publisher" else targets) for role in PEOPLE}
     for target in targets:
-        name = names.settings.lambda_.role if target == "lambda" else SAGEMAKER_ROLE
+        name = names.settings.lambda_.role if target == "lambda" else names.settings.sagemaker.role
         if not name.startswith("arn:"):  # one given by its ARN is somebody else's to make
             made[f"{target.title()}RuntimeRole"] = _role(
                 names, name, {"Service": SERVICES[target]}, "runtime", (target,))

@@ -19,26 +19,36 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import boto3
+import numpy as np
 import pytest
 
 from serving import Aws, Bundle, Settings, build
 from serving.aws.multipart import PART, THRESHOLD
 from serving.config import CanarySettings
-from serving.errors import AwsConflict
+from serving.errors import AwsConflict, GoldenFailed
 from serving.execution import execute
-from serving.golden import read_golden
-from serving.iam import Account, Statement, policy
+from serving.golden import Golden, read_golden
+from serving.iam import TARGETS, Account, Statement, policy
 from serving.localaws import running
 from serving.package import digest
 from serving.runtime.core import GOLDEN
-from serving.targets.lambda_.target import LambdaTarget
+from serving.target import Target
+from serving.targets import open_target
+from serving.targets.sagemaker.steps import AskGolden
+from serving.withdraw import withdraw
 from tests.serving.conftest import network_files, release_of
 from tests.serving.test_deploy import environment, slip
+from tests.serving.test_prune import release
 
 __all__ = ["network_files"]  # a fixture
 ACCOUNT = Account("123456789012", "us-east-1")
-POLICIES = {role: policy(role, "lambda", Settings(), ACCOUNT).statements for role in ("publisher", "deployer")}
-BOTH, DEPLOYER, PUBLISHER = ("publisher", "deployer"), ("deployer",), ("publisher",)
+PEOPLE = ("publisher", "deployer", "pruner")
+POLICIES = {(role, target): policy(role, target, Settings(), ACCOUNT).statements
+            for role in PEOPLE for target in TARGETS}
+BOTH, DEPLOYER, PUBLISHER, PRUNER = ("publisher", "deployer"), ("deployer",), ("publisher",), ("pruner",)
+BUCKET = "slipway-123456789012-us-east-1"
+IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/slipway-server:0.1"
+CANARY = CanarySettings(shares=(0.5, 1.0), least=1, patience=5)
 KEY = ACCOUNT.arn("kms", "key/0f0f")
 BY_S3 = {"kms:ViaService": "s3.us-east-1.amazonaws.com", "kms:ResourceAliases": "alias/slipway"}
 
@@ -54,9 +64,10 @@ class Need:
 
 @dataclass(frozen=True)
 class Recorded:
-    """A call, and the roles of whoever made it."""
+    """A call, and the roles of whoever made it, for which target."""
 
     roles: tuple[str, ...]
+    target: str
     service: str
     operation: str
     status: int
@@ -89,14 +100,14 @@ def needs(call: Recorded) -> list[Need]:
         return [Need("logs:FilterLogEvents", ACCOUNT.arn("logs", f"log-group:{call.body['logGroupName']}"))]
     if call.service == "cloudwatch":
         return [Need(f"cloudwatch:{call.operation}", "*")]
-    return _lambda(call)
+    return _sagemaker(call) if call.service.startswith("sagemaker") else _lambda(call)
 
 
 S3_ACTIONS = {
     "HeadObject": "GetObject", "GetObject": "GetObject", "PutObject": "PutObject", "ListObjectsV2": "ListBucket",
     "CreateMultipartUpload": "PutObject", "UploadPart": "PutObject", "CompleteMultipartUpload": "PutObject",
     "ListMultipartUploads": "ListBucketMultipartUploads", "ListParts": "ListMultipartUploadParts",
-    "AbortMultipartUpload": "AbortMultipartUpload",
+    "AbortMultipartUpload": "AbortMultipartUpload", "DeleteObjects": "DeleteObject",
 }
 DECRYPTS = {"GetObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"}
 ENCRYPTS = {"PutObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"}
@@ -104,6 +115,8 @@ ENCRYPTS = {"PutObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipa
 
 def _s3(call: Recorded) -> list[Need]:
     bucket, _, key = unquote(urlsplit(call.path).path).removeprefix("/").partition("/")
+    if call.operation == "DeleteObjects":
+        key = "releases/any"  # the keys are in its XML, which is not recorded
     resource = f"arn:aws:s3:::{bucket}/{key}" if key else f"arn:aws:s3:::{bucket}"
     found = [Need(f"s3:{S3_ACTIONS[call.operation]}", resource)]
     if call.status == 404:  # who may not list is told 403 instead
@@ -118,8 +131,10 @@ def _s3(call: Recorded) -> list[Need]:
 def _lambda(call: Recorded) -> list[Need]:
     parts, query = urlsplit(call.path).path.split("/"), parse_qs(urlsplit(call.path).query)
     body = call.body
-    if call.operation == "ListLayerVersions":
-        return [Need("lambda:ListLayerVersions", "*")]
+    if call.operation in ("ListLayerVersions", "ListFunctions"):
+        return [Need(f"lambda:{call.operation}", "*")]
+    if call.operation == "DeleteLayerVersion":
+        return [Need("lambda:DeleteLayerVersion", ACCOUNT.arn("lambda", f"layer:{parts[3]}:{parts[5]}"))]
     if call.operation == "GetLayerVersionByArn":
         return [Need("lambda:GetLayerVersion", query["Arn"][0])]
     if call.operation == "PublishLayerVersion":
@@ -134,6 +149,20 @@ def _lambda(call: Recorded) -> list[Need]:
     return found + _code(body.get("Code", body))
 
 
+def _sagemaker(call: Recorded) -> list[Need]:
+    body, parts = call.body, urlsplit(call.path).path.split("/")
+    names = {"endpoint": body.get("EndpointName"), "endpoint-config": body.get("EndpointConfigName"),
+             "model": body.get("ModelName")}
+    if call.operation == "InvokeEndpoint":
+        names = {"endpoint": parts[2]}
+    found = [Need(f"sagemaker:{call.operation}", ACCOUNT.arn("sagemaker", f"{kind}/{name}"))
+             for kind, name in names.items() if name]
+    assert found, call
+    if "ExecutionRoleArn" in body:
+        found.append(Need("iam:PassRole", body["ExecutionRoleArn"], {"iam:PassedToService": "sagemaker.amazonaws.com"}))
+    return found
+
+
 def _code(place: Mapping[str, Any]) -> list[Need]:
     """Lambda fetches code with the caller's permissions."""
     if "S3Key" not in place:
@@ -141,18 +170,11 @@ def _code(place: Mapping[str, Any]) -> list[Need]:
     return [Need("s3:GetObject", f"arn:aws:s3:::{place['S3Bucket']}/{place['S3Key']}"), Need("kms:Decrypt", KEY, BY_S3)]
 
 
-def bundles_of(files: Path, into: Path) -> list[Bundle]:
-    """The same network twice, as two releases."""
-    other = Path(shutil.copytree(files, into / "other"))
-    (other / "note.txt").write_text("trained again")
-    return [build(release_of(each), each, into / f"bundle-{n}") for n, each in enumerate((files, other))]
-
-
-def deploy(bundle: Bundle, scratch: Path, settings: Settings) -> None:
+def deploy(target: Target, bundle: Bundle, scratch: Path) -> None:
     """As `slipway deploy` does, without a registry."""
-    target = LambdaTarget(Aws(), settings)
     golden = read_golden(bundle.folder / GOLDEN)
-    probes = [{"instances": [row.tolist()]} for row in golden.inputs["image"]]
+    probes = [{"instances": [row.tolist()]} for row in golden.inputs["image"]] if target.name == "lambda" else []
+    shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
     plan = target.plan(bundle, scratch, lambda line: None)
     execute(plan, Aws(), target.hands(golden, probes), lambda step, took: None)
@@ -160,7 +182,7 @@ def deploy(bundle: Bundle, scratch: Path, settings: Settings) -> None:
 
 def upload_a_large_file(folder: Path) -> None:
     """One that was cut off and is gone on with; and once more, where it lies already."""
-    file, bucket, key = folder / "large", "slipway-123456789012-us-east-1", "releases/images/x/large"
+    file, bucket, key = folder / "large", BUCKET, "releases/images/x/large"
     with file.open("wb") as out:
         out.truncate(THRESHOLD + PART)
     s3 = boto3.client("s3")
@@ -172,34 +194,90 @@ def upload_a_large_file(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def recorded(network_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Recorded]]:
-    """What each command asked of AWS."""
+def releases(network_files: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Bundle]:
+    """The same network three times."""
+    home = tmp_path_factory.mktemp("releases")
+    first = build(release_of(network_files), network_files, home / "first")
+    return [first, *(release(first, number, home / str(number)) for number in (4, 5))]
+
+
+@pytest.fixture(scope="module")
+def recorded(releases: list[Bundle], tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Recorded]]:
+    """What each command asked of AWS, for each target."""
     home = tmp_path_factory.mktemp("allowed")
+    with environment(MLFLOW_TRACKING_URI=f"sqlite:///{home}/none.db"):
+        yield [*during_all("lambda", releases, home), *during_all("sagemaker", releases, home)]
+
+
+def during_all(name: str, releases: list[Bundle], home: Path) -> list[Recorded]:
+    """Every command in turn, on a local AWS of its own."""
     found: list[Recorded] = []
-    first, second = bundles_of(network_files, home)
-    canary = CanarySettings(shares=(0.5, 1.0), least=1, patience=5)
-    careful = Settings.model_validate({"lambda": {"canary": canary.model_dump(), "memory": 512}})
+    first, second, third = releases
+    plain = Settings.model_validate({"sagemaker": {"image": IMAGE}})
+    careful = Settings.model_validate({
+        "lambda": {"canary": CANARY.model_dump(), "memory": 512},
+        "sagemaker": {"image": IMAGE, "alarms": ["errors"], "canary": {"size": 50, "wait": 1}}})
     body = json.dumps({"instances": read_golden(first.folder / GOLDEN).inputs["image"].tolist()}).encode()
 
-    with running() as variables, environment(**variables, MLFLOW_TRACKING_URI=f"sqlite:///{home}/none.db"):
+    with running("--speed", "100") as variables, environment(**variables):
         def calls(method: str) -> Any:
             request = urllib.request.Request(  # noqa: S310 - the local AWS's own address
                 f"{variables['AWS_ENDPOINT_URL']}/_slipway/calls", method=method)
             with urllib.request.urlopen(request) as answer:  # noqa: S310 - as above
                 return json.load(answer)
 
-        def during(roles: tuple[str, ...], what: Callable[[], Any]) -> None:
+        def during(roles: tuple[str, ...], what: Callable[..., Any], *given: Any) -> None:
             calls("DELETE")
-            what()
-            found.extend(Recorded(roles, **call) for call in calls("GET"))
+            what(*given)
+            found.extend(Recorded(roles, name, **call) for call in calls("GET"))
 
-        during(BOTH, lambda: deploy(first, home / "first", Settings()))
-        during(BOTH, lambda: deploy(second, home / "second", careful))
+        at_once, watched = (open_target(name, Aws(), settings) for settings in (plain, careful))
+        by_hand(name, "alarm")
+        during(BOTH, deploy, at_once, first, home / "scratch")
+        during(BOTH, deploy, watched, second, home / "scratch")
         for words in (["rollback"], ["status"], ["verify"], ["logs"], ["invoke", "--file", "-"]):
-            during(DEPLOYER, lambda words=words: command(words, body))  # type: ignore[misc]  # bound at once
-        during(DEPLOYER, lambda: deploy(second, home / "again", careful))  # all of it is published already
-        during(PUBLISHER, lambda: upload_a_large_file(home))
-    yield found
+            during(DEPLOYER, command, words, body)
+        during(DEPLOYER, deploy, watched, second, home / "scratch")  # all of it is published already
+        by_hand(name, "weight")
+        during(DEPLOYER, deploy, watched, second, home / "scratch")
+        during(PUBLISHER, upload_a_large_file, home)
+        during(BOTH, deploy, at_once, third, home / "scratch")
+        layers = [layer["LatestMatchingVersion"]["LayerVersionArn"]
+                  for layer in boto3.client("lambda").list_layers()["Layers"]]
+        during(PRUNER, remove, name, layers, body)
+        if name == "sagemaker":  # what answers wrongly and was never in service is deleted
+            deploy(at_once, third, home / "scratch")
+            during(DEPLOYER, answer_wrongly, at_once)
+    return found
+
+
+def by_hand(target: str, what: str) -> None:
+    """What others do meanwhile, which is not recorded: an alarm, a changed weight."""
+    if target == "sagemaker" and what == "alarm":
+        boto3.client("cloudwatch").put_metric_alarm(
+            AlarmName="errors", Namespace="Any", MetricName="Bad", Statistic="Sum", Period=60, EvaluationPeriods=1,
+            Threshold=1, ComparisonOperator="GreaterThanThreshold")
+    if target == "sagemaker" and what == "weight":
+        sagemaker = boto3.client("sagemaker")
+        sagemaker.update_endpoint_weights_and_capacities(
+            EndpointName="slipway-images",
+            DesiredWeightsAndCapacities=[{"VariantName": "production", "DesiredWeight": 2.0}])
+        sagemaker.get_waiter("endpoint_in_service").wait(EndpointName="slipway-images", WaiterConfig={"Delay": 1})
+
+
+def remove(target: str, layers: list[str], body: bytes) -> None:
+    """What no kept release needs; a layer, which only other dependencies would leave over; what serves."""
+    if target == "lambda":
+        command(["prune", "--keep", "1", "--yes"], body)
+    for layer in layers:
+        Aws().functions.delete_layer(layer)
+    withdraw("images", target, Aws(), Settings())
+
+
+def answer_wrongly(target: Target) -> None:
+    wrong = Golden({"image": np.zeros((1, 6, 6, 1), np.float32)}, {"probabilities": np.ones((1, 3), np.float32)})
+    with pytest.raises(GoldenFailed):
+        target.hands(wrong).do(AskGolden("slipway-images", "", "", first=True))
 
 
 def command(words: list[str], body: bytes) -> None:
@@ -207,10 +285,10 @@ def command(words: list[str], body: bytes) -> None:
     assert done.exit_code == 0, (words, done.output, done.exception)
 
 
-def refused(calls: Sequence[Recorded], policies: Mapping[str, Sequence[Statement]]) -> list[str]:
+def refused(calls: Sequence[Recorded], policies: Mapping[tuple[str, str], Sequence[Statement]]) -> list[str]:
     """Which calls do these policies not allow to those who made them?"""
     return [f"{call.operation} {call.path}: {need.action} on {need.resource}" for call in calls for need in needs(call)
-            if not allows([one for role in call.roles for one in policies[role]], need)]
+            if not allows([one for role in call.roles for one in policies[role, call.target]], need)]
 
 
 def test_every_call_is_allowed(recorded: list[Recorded]) -> None:
@@ -218,23 +296,26 @@ def test_every_call_is_allowed(recorded: list[Recorded]) -> None:
     assert refused(recorded, POLICIES) == []
 
 
-@pytest.mark.parametrize(("role", "sid"), [(role, one.sid) for role, held in POLICIES.items() for one in held])
-def test_no_statement_can_be_left_out(recorded: list[Recorded], role: str, sid: str) -> None:
-    left = {**POLICIES, role: [one for one in POLICIES[role] if one.sid != sid]}
+@pytest.mark.parametrize(("who", "sid"), [(who, one.sid) for who, held in POLICIES.items() for one in held])
+def test_no_statement_can_be_left_out(recorded: list[Recorded], who: tuple[str, str], sid: str) -> None:
+    left = {**POLICIES, who: [one for one in POLICIES[who] if one.sid != sid]}
     assert refused(recorded, left)
 
 
-@pytest.mark.parametrize("role", POLICIES)
-def test_no_action_is_allowed_that_no_command_needs(recorded: list[Recorded], role: str) -> None:
-    used = {need.action for call in recorded if role in call.roles for need in needs(call)}
-    assert {action for one in POLICIES[role] for action in one.actions} - used == set()
+@pytest.mark.parametrize(("role", "target"), POLICIES)
+def test_no_action_is_allowed_that_no_command_needs(recorded: list[Recorded], role: str, target: str) -> None:
+    used = {need.action for call in recorded if role in call.roles and call.target == target for need in needs(call)}
+    assert {action for one in POLICIES[role, target] for action in one.actions} - used == set()
 
 
-@pytest.mark.parametrize(("role", "call"), [
-    ("publisher", Recorded((), "lambda", "UpdateAlias", 200, "/2015-03-31/functions/slipway-images/aliases/x", {})),
-    ("deployer", Recorded((), "lambda", "UpdateAlias", 200, "/2015-03-31/functions/other/aliases/x", {})),
-    ("deployer", Recorded((), "s3", "PutObject", 200, "/slipway-123456789012-us-east-1/releases/images/x", {})),
-    ("deployer", Recorded((), "s3", "GetObject", 200, "/somebodys/releases/images/x", {})),
+@pytest.mark.parametrize(("role", "service", "operation", "path"), [
+    ("publisher", "lambda", "UpdateAlias", "/2015-03-31/functions/slipway-images/aliases/production"),
+    ("deployer", "lambda", "UpdateAlias", "/2015-03-31/functions/other/aliases/production"),
+    ("deployer", "lambda", "DeleteFunction", "/2015-03-31/functions/slipway-images"),
+    ("deployer", "s3", "PutObject", f"/{BUCKET}/releases/images/x"),
+    ("deployer", "s3", "GetObject", "/somebodys/releases/images/x"),
+    ("pruner", "s3", "PutObject", f"/{BUCKET}/releases/images/x"),
 ])
-def test_what_is_not_a_roles_business_is_refused(role: str, call: Recorded) -> None:
-    assert not allows(POLICIES[role], needs(call)[0])
+def test_what_is_not_a_roles_business_is_refused(role: str, service: str, operation: str, path: str) -> None:
+    call = Recorded((role,), "lambda", service, operation, 200, path, {})
+    assert not allows(POLICIES[role, "lambda"], needs(call)[0])

@@ -1,0 +1,106 @@
+"""`mlflow deployments` with our targets: MLflow's own command line, the real registry, the local AWS."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow.deployments.cli
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from mlflow.exceptions import MlflowException
+
+from serving import Aws
+from serving.golden import read_golden
+
+from .test_deploy import logged, registered, registry_and_aws
+
+NAME = ("--name", "images", "-t", "lambda")
+
+
+def deployments(*words: str) -> Result:
+    """What `mlflow deployments` says, in this process: starting MLflow takes seconds."""
+    return CliRunner().invoke(mlflow.deployments.cli.commands, list(words))
+
+
+def refused(*words: str) -> str:
+    result = deployments(*words)
+    assert isinstance(result.exception, MlflowException), (result.output, result.exception)
+    return str(result.exception)
+
+
+@pytest.fixture(scope="module")
+def created(tmp_path_factory: pytest.TempPathFactory, network_files: Path) -> Iterator[str]:
+    """images/1, approved, was deployed by MLflow's command; images/2 is a candidate. What the command said."""
+    with registry_and_aws(tmp_path_factory.mktemp("plugin")):
+        registered(network_files)
+        logged(network_files)
+        words = ["deployments", "create", *NAME, "-m", "models:/images/1"]
+        done = subprocess.run([str(Path(sys.executable).parent / "mlflow"), *words], env=os.environ,
+                              capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+        yield done.stdout
+
+
+def test_an_approved_version_is_deployed_and_told(created: str) -> None:
+    assert "keras deployment images is created" in created
+    assert "'name': 'images'" in deployments("list", "-t", "lambda").output
+    told = deployments("get", *NAME).output
+    assert "version: 1\n" in told and "drift: []\n" in told and "slipway-images:production" in told
+
+
+def test_it_answers_a_frame_of_tensors_and_a_frame_of_rows_is_sent_as_rows(
+    created: str, network_files: Path, tmp_path: Path
+) -> None:
+    golden = read_golden(network_files / "golden.npz")
+    asked = tmp_path / "asked.json"
+    asked.write_text(json.dumps({"image": golden.inputs["image"].tolist()}))
+    said = json.loads(deployments("predict", *NAME, "-I", str(asked)).output)
+    np.testing.assert_allclose(said["predictions"], golden.outputs["probabilities"], atol=1e-5)
+    asked.write_text(json.dumps([[1, 2], [3, 4]]))
+    assert "row 0: found shape [2]; wanted [6, 6, 1]" in refused("predict", *NAME, "-I", str(asked))
+
+
+@pytest.mark.parametrize(("uri", "reason"), [
+    ("models:/images/2", "models:/images/2 is not what stands approved in Production, which is images/1"),
+    ("models:/images@challenger", "is not what stands approved in Production"),
+    ("models:/images/Staging", "is not what stands approved in Production"),
+    ("runs:/0123/model", "names no registered version"),
+    ("models:/others/1", "a deployment has its model's name"),
+])
+def test_what_is_not_approved_is_refused_with_the_reason(created: str, uri: str, reason: str) -> None:
+    assert reason in refused("update", *NAME, "-m", uri)
+
+
+@pytest.mark.parametrize("uri", ["models:/images/1", "models:/images@champion", "models:/images/Production"])
+def test_every_name_of_the_approved_version_is_taken(created: str, uri: str) -> None:
+    assert "Deployment images is updated (with flavor keras)" in deployments("update", *NAME, "-m", uri).output
+
+
+def test_what_serves_is_not_created_again_and_an_unknown_option_is_named(created: str) -> None:
+    assert "in service on lambda already" in refused("create", *NAME, "-m", "models:/images/1")
+    assert "unknown option -C confg; the nearest is config" in refused("update", *NAME, "-C", "confg=x")
+
+
+def test_deleted_it_is_out_of_service_and_created_it_is_back(created: str) -> None:
+    for _ in range(2):  # the second time there is nothing to do
+        assert deployments("delete", *NAME).exit_code == 0
+    assert deployments("list", "-t", "lambda").output == "List of all deployments:\n[]\n"
+    assert Aws().functions.alias("slipway-images", "production") is None
+    assert "is not in service on lambda" in refused("update", *NAME)
+    assert deployments("create", *NAME, "-m", "models:/images/1").exit_code == 0
+    assert "version: 1\n" in deployments("get", *NAME).output
+
+
+@pytest.mark.parametrize("target", ["lambda", "slipway-sagemaker"])
+def test_both_targets_say_what_can_be_said_to_them(target: str) -> None:
+    assert "-C config=FILE" in deployments("help", "-t", target).output
+
+
+def test_nothing_serves_on_sagemaker_yet(created: str) -> None:
+    assert deployments("list", "-t", "slipway-sagemaker").output == "List of all deployments:\n[]\n"
