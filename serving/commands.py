@@ -17,6 +17,8 @@ TARGET = click.option("--target", type=click.Choice(TARGETS), default="lambda", 
                       help="Where it shall serve.")
 DEPLOYED = click.option("--target", type=click.Choice(TARGETS),
                         help="Where it serves; needed only where it serves in more than one place.")
+SIGN = click.option("--sign", "key", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+                    envvar="SLIPWAY_SIGNING_KEY", help="A private EC key (PEM) to sign the bundle with.")
 CONFIG = click.option("--config", type=click.Path(dir_okay=False, path_type=Path),
                       help="A slipway.yaml; without it ./slipway.yaml when there is one.")
 
@@ -28,9 +30,10 @@ def _say(line: str) -> None:
 @click.command(epilog="Example: slipway plan images --target lambda")
 @click.argument("model")
 @TARGET
+@SIGN
 @CONFIG
 @JSON
-def plan(model: str, target: str, config: Path | None, as_json: bool) -> None:
+def plan(model: str, target: str, key: Path | None, config: Path | None, as_json: bool) -> None:
     """Show what a deploy of MODEL would change, and change nothing."""
     from . import config as configuration
     from .aws import Aws
@@ -40,7 +43,7 @@ def plan(model: str, target: str, config: Path | None, as_json: bool) -> None:
     settings = configuration.load(config)
     place = open_target(target, Aws(settings.kms_key), settings)
     with tempfile.TemporaryDirectory(prefix="slipway-") as scratch:
-        prepared = prepare(model, Path(scratch), place, say=_say)
+        prepared = prepare(model, Path(scratch), place, say=_say, key=key)
     if as_json:
         click.echo(json.dumps({"plan": prepared.plan.title, "steps": [str(s) for s in prepared.plan.steps]}))
         return
@@ -53,9 +56,12 @@ def plan(model: str, target: str, config: Path | None, as_json: bool) -> None:
 @TARGET
 @click.option("--probe", type=click.File("rb"),
               help="JSON lines: requests that a canary asks of the old and the new version, to compare their answers.")
+@SIGN
 @CONFIG
 @JSON
-def deploy(model: str, target: str, probe: IO[bytes] | None, config: Path | None, as_json: bool) -> None:
+def deploy(
+    model: str, target: str, probe: IO[bytes] | None, key: Path | None, config: Path | None, as_json: bool
+) -> None:
     """Take the approved version of MODEL into service.
 
     Pulls the version in Production, refuses it unless every file is the one that was approved, converts it to ONNX,
@@ -74,7 +80,7 @@ def deploy(model: str, target: str, probe: IO[bytes] | None, config: Path | None
     aws.require_credentials()  # before minutes are spent on what they would end
     probes = _probes(probe) if probe else []
     with tempfile.TemporaryDirectory(prefix="slipway-") as scratch:
-        prepared = prepare(model, Path(scratch), place, say=_say)
+        prepared = prepare(model, Path(scratch), place, say=_say, key=key)
         made = run(prepared, aws, place, probes=probes,
                    report=lambda step, seconds: _say(f"{step}  {seconds:.1f} s"))
     if as_json:
@@ -135,9 +141,11 @@ def rollback(
 @click.command(epilog="Example: slipway verify images")
 @click.argument("model")
 @DEPLOYED
+@click.option("--key", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              envvar="SLIPWAY_VERIFY_KEY", help="A public key: what serves must be signed by its owner.")
 @CONFIG
 @JSON
-def verify(model: str, target: str | None, config: Path | None, as_json: bool) -> None:
+def verify(model: str, target: str | None, key: Path | None, config: Path | None, as_json: bool) -> None:
     """Prove from the outside that what serves MODEL is what was shipped; exit 1 when it is not."""
     from . import config as configuration
     from .aws import Aws
@@ -146,7 +154,7 @@ def verify(model: str, target: str | None, config: Path | None, as_json: bool) -
     from .targets import target_of
 
     place = target_of(model, target, Aws(), configuration.load(config))
-    findings = run(model, place)
+    findings = run(model, place, key)
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in findings]))
     else:

@@ -5,14 +5,17 @@ What differs from one place to another is the `Target`'s; what is the same for a
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import bundle as bundles
+from . import signing
 from .aws import Aws
 from .bundle import Bundle
+from .errors import BundleInvalid
 from .execution import Report, execute
 from .golden import read_golden
 from .journal import Entry, Shipped
@@ -52,7 +55,9 @@ class Deployment:
     steps: int
 
 
-def prepare(model: str, scratch: Path, target: Target, *, say: Callable[[str], None]) -> Prepared:
+def prepare(
+    model: str, scratch: Path, target: Target, *, say: Callable[[str], None], key: Path | None = None
+) -> Prepared:
     """What would a deploy of this model change? Reads AWS, changes nothing.
 
     Args:
@@ -60,6 +65,7 @@ def prepare(model: str, scratch: Path, target: Target, *, say: Callable[[str], N
         scratch: an empty folder for what is built.
         target: where it shall serve.
         say: told what is going on, for a reader.
+        key: the private EC key that signs the bundle; None leaves it unsigned.
 
     Raises:
         ReleaseMissing: no version is in Production.
@@ -76,6 +82,9 @@ def prepare(model: str, scratch: Path, target: Target, *, say: Callable[[str], N
     found = bundle.manifest.parity
     say(f"converted   {bundle.manifest.source['format']} to ONNX; {found.labels_equal} of {found.rows} golden requests "
         f"answered alike, largest difference {found.max_abs_diff:.1e}")
+    if key:
+        signing.sign(bundle.folder, key)
+        say(f"signed      with {key.name}")
     return Prepared(chosen, bundle, target.plan(bundle, scratch, say))
 
 
@@ -115,13 +124,28 @@ def rollback(back: WayBack, aws: Aws, target: Target, *, report: Report) -> Entr
     return back.entry
 
 
-def verify(model: str, target: Target) -> tuple[Finding, ...]:
+def verify(model: str, target: Target, key: Path | None = None) -> tuple[Finding, ...]:
     """Is what serves what was approved? Asks AWS and S3 alone.
+
+    Args:
+        model: the registered model's name.
+        target: where it serves.
+        key: a public key: what serves must have been signed by its owner.
 
     Raises:
         NotDeployed: nothing is in service.
     """
-    return target.in_service(model, thoroughly=True).findings
+    findings = target.in_service(model, thoroughly=True).findings
+    return (*findings, _signature(model, target, key)) if key else findings
+
+
+def _signature(model: str, target: Target, key: Path) -> Finding:
+    with tempfile.TemporaryDirectory(prefix="slipway-") as scratch:
+        try:
+            signing.verify(target.bundle_in_service(model, Path(scratch)), key)
+        except (BundleInvalid, OSError) as error:
+            return Finding("signature", False, str(error))
+    return Finding("signature", True, f"by the owner of {key.name}")
 
 
 def invoke(model: str, payload: bytes, target: Target) -> bytes:

@@ -18,6 +18,7 @@ def sign(folder: Path, private_key: Path) -> Path:
     signing = _installed()
     try:
         config = signing.signing.Config().use_elliptic_key_signer(private_key=private_key)
+        config._signer._private_key = _Steady(config._signer._private_key)
         config.set_hashing_config(_hashing(signing, folder)).sign(folder, folder / SIGNATURE)
     except ValueError as error:  # what cryptography says of a file that is no such key
         raise ConfigurationInvalid(f"{private_key.name} is no private EC key: {str(error).splitlines()[0]}") from None
@@ -39,6 +40,24 @@ def verify(folder: Path, public_key: Path) -> None:
         config.set_hashing_config(_hashing(signing, folder)).verify(folder, folder / SIGNATURE)
     except Exception as error:  # noqa: BLE001 - the library raises ValueError and cryptography's own errors
         raise BundleInvalid(f"the signature of {folder.name} does not hold: {str(error).splitlines()[0]}") from None
+
+
+class _Steady:
+    """An EC key that gives the same bytes the same signature (RFC 6979), so that a deploy done twice changes nothing.
+
+    model-signing 1.1 has no setting for it.
+    """
+
+    def __init__(self, key: Any) -> None:
+        self._key = key
+
+    def sign(self, data: bytes, algorithm: Any) -> bytes:
+        from cryptography.hazmat.primitives.asymmetric import ec
+
+        return bytes(self._key.sign(data, ec.ECDSA(algorithm.algorithm, deterministic_signing=True)))
+
+    def public_key(self) -> Any:
+        return self._key.public_key()
 
 
 def _hashing(signing: Any, folder: Path) -> Any:

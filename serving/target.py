@@ -74,6 +74,13 @@ class Target(Protocol):
             NotDeployed: nothing is in service.
         """
 
+    def bundle_in_service(self, model: str, into: Path) -> Path:
+        """Where, in this empty folder, is a copy of the bundle that serves, as AWS holds it?
+
+        Raises:
+            NotDeployed: nothing is in service.
+        """
+
     def invoke(self, model: str, payload: bytes) -> bytes:
         """What does the version in service answer to this JSON?
 

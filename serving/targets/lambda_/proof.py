@@ -90,7 +90,7 @@ def require_intact(aws: Aws, function: str, target: Entry[LambdaShipped]) -> Non
 def golden_in(code: bytes) -> Golden:
     """Which golden requests does this function's zip hold?"""
     with tempfile.TemporaryDirectory() as scratch:
-        return read_golden(_unpacked(code, Path(scratch)) / GOLDEN)
+        return read_golden(unpacked(code, Path(scratch)) / GOLDEN)
 
 
 def _alias(service: Service) -> Finding:
@@ -123,7 +123,7 @@ def _as_shipped(state: FunctionState, function: str, shipped: LambdaShipped) -> 
 def _bundle_and_answer(aws: Aws, service: Service, code: bytes) -> list[Finding]:
     with tempfile.TemporaryDirectory() as scratch:
         try:
-            folder = _unpacked(code, Path(scratch))
+            folder = unpacked(code, Path(scratch))
             manifest, golden = manifests.read(folder), read_golden(folder / GOLDEN)
         except (BundleBroken, OSError, zipfile.BadZipFile, KeyError) as error:
             return [Finding("bundle", False, str(error))]
@@ -137,7 +137,8 @@ def _bundle_and_answer(aws: Aws, service: Service, code: bytes) -> list[Finding]
                 Finding("answers", True, f"{golden.rows} golden requests answered as the native model did")]
 
 
-def _unpacked(code: bytes, into: Path) -> Path:
+def unpacked(code: bytes, into: Path) -> Path:
+    """Where, in this folder, is the bundle of a function's zip?"""
     with zipfile.ZipFile(io.BytesIO(code)) as archive:
         archive.extractall(into)  # zipfile drops absolute names and `..`
     return into / "bundle"

@@ -92,6 +92,11 @@ class LambdaTarget:
         """Versions that no alias and no kept release needs, and layers that no function does."""
         return leftovers.find(self.aws, self.settings, journals, keep)
 
+    def bundle_in_service(self, model: str, into: Path) -> Path:
+        """The bundle in the zip of the version that the alias names."""
+        service = proof.in_service(self.aws, names.function_name(self.settings, model), self.logbook(model).read())
+        return proof.unpacked(self.aws.functions.function_zip(service.function, service.alias.version), into)
+
     def invoke(self, model: str, payload: bytes) -> bytes:
         """The alias's answer to this JSON."""
         function = names.function_name(self.settings, model)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import tarfile
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -105,6 +107,13 @@ def golden_of(aws: Aws, shipped: SageMakerShipped, bucket: str) -> Golden:
     with tempfile.TemporaryDirectory() as scratch:
         (Path(scratch) / GOLDEN).write_bytes(body)
         return read_golden(Path(scratch) / GOLDEN)
+
+
+def unpacked(archive: bytes, into: Path) -> Path:
+    """Where, in this folder, is the bundle of a model.tar.gz?"""
+    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+        files.extractall(into, filter="data")
+    return into / "bundle" if (into / "bundle").is_dir() else into
 
 
 def require_intact(aws: Aws, endpoint: str, entry: Entry[SageMakerShipped], bucket: str) -> None:

@@ -96,6 +96,13 @@ class SageMakerTarget:
         return {model: leftovers.find(self.aws, self.place(model), self.logbook(model).bucket, entries, keep)
                 for model, entries in journals.items()}
 
+    def bundle_in_service(self, model: str, into: Path) -> Path:
+        """The bundle in the model.tar.gz that the endpoint was given."""
+        logbook = self.logbook(model)
+        shipped = proof.in_service(self.aws, self.place(model), logbook.read()).entry.shipped
+        body = self.aws.storage.read(logbook.bucket, names.archive_key(shipped.model, shipped.digest, shipped.archive))
+        return proof.unpacked(body, into)
+
     def invoke(self, model: str, payload: bytes) -> bytes:
         """The endpoint's answer to this JSON."""
         if self.aws.endpoints.endpoint(self.place(model)) is None:
