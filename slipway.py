@@ -34,6 +34,7 @@ COMMANDS = {
     "invoke": ("serving.commands:invoke", "Ask the version in service for an answer."),
     "logs": ("serving.operate_commands:logs", "Show what the version in service wrote to its log."),
     "iam": ("serving.operate_commands:iam", "Print the least that each role needs, or a CloudFormation stack."),
+    "batch": ("serving.batch_command:batch", "Let the version in service on SageMaker answer many requests in S3."),
     "local": ("serving.localaws.commands:local", "Run a local AWS, or a command against one."),
 }
 

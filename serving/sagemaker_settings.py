@@ -51,6 +51,20 @@ class LinearShift(_Section):
     wait: Seconds = Field(300, ge=0, le=3600)
 
 
+class AutoscalingSettings(_Section):
+    """Between how many instances, for how many requests a minute of each?"""
+
+    least: int = Field(1, ge=1)
+    most: int = Field(ge=1)
+    invocations: float = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _rises(self) -> Self:
+        if self.most < self.least:
+            raise ValueError("most must be at least least")
+        return self
+
+
 class SageMakerSettings(_Section):
     """How is a model run on SageMaker?
 
@@ -63,6 +77,7 @@ class SageMakerSettings(_Section):
         canary, linear: how requests move to a new release; without either, all at once.
         alarms: CloudWatch alarms, any of which brings the old release back while requests move.
         keep: seconds that the old fleet is kept after the last step, and watched by the alarms.
+        autoscaling: None leaves the number of instances as it is.
         kms: the key for volumes and captured requests.
     """
 
@@ -76,6 +91,7 @@ class SageMakerSettings(_Section):
     alarms: tuple[str, ...] = Field((), max_length=10)
     keep: Seconds = Field(0, ge=0, le=3600)
     capture: CaptureSettings | None = None
+    autoscaling: AutoscalingSettings | None = None
     kms: str = ""
 
     @model_validator(mode="after")
@@ -84,14 +100,16 @@ class SageMakerSettings(_Section):
             raise ValueError("canary and linear are two ways to move requests; choose one")
         if (self.canary or self.linear or self.keep) and not self.alarms:
             raise ValueError("requests that move in steps are watched by alarms, and there is none: name 1 to 10")
-        if self.serverless and (self.canary or self.linear or self.alarms or self.capture or self.kms):
-            raise ValueError("a serverless endpoint has no canary, linear, alarms, keep, capture or kms")
+        if self.serverless and (self.canary or self.linear or self.alarms or self.capture or self.autoscaling
+                                or self.kms):
+            raise ValueError("a serverless endpoint has no canary, linear, alarms, keep, capture, autoscaling or kms")
         return self
 
 
 SECTIONS: dict[tuple[int | str, ...], tuple[str, ...]] = {
     ("sagemaker",): tuple(SageMakerSettings.model_fields),
     ("sagemaker", "serverless"): tuple(ServerlessSettings.model_fields),
+    ("sagemaker", "autoscaling"): tuple(AutoscalingSettings.model_fields),
     ("sagemaker", "capture"): tuple(CaptureSettings.model_fields),
     ("sagemaker", "canary"): tuple(CanaryShift.model_fields),
     ("sagemaker", "linear"): tuple(LinearShift.model_fields),

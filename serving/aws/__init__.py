@@ -1,6 +1,7 @@
 """Every call to AWS, typed, with AWS's errors turned into ours. The only package that imports boto3.
 
-session -> clients and errors; storage -> S3; functions -> Lambda; endpoints -> SageMaker; metrics, logs -> CloudWatch.
+session -> clients and errors; storage -> S3; functions -> Lambda; endpoints, transforms,
+scaling -> SageMaker; metrics, logs -> CloudWatch.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ from .endpoints import ConfigState, Endpoints, EndpointState, Guardrails, ModelS
 from .functions import AliasState, Functions, FunctionState, LayerState, Offer
 from .logs import Logs
 from .metrics import Metrics
+from .scaling import Scaling, ScalingState
 from .session import client, mapped
 from .storage import ObjectState, Storage
+from .transforms import Transforms
 
 __all__ = [
     "AliasState", "Aws", "ConfigState", "EndpointState", "Endpoints", "FunctionState", "Functions", "Guardrails",
-    "LayerState", "Logs", "Metrics", "ModelState", "ObjectState", "Offer", "Storage", "VariantState",
+    "LayerState", "Logs", "Metrics", "ModelState", "ObjectState", "Offer", "Scaling", "ScalingState", "Storage",
+    "Transforms", "VariantState",
 ]  # fmt: skip
 
 
@@ -74,6 +78,16 @@ class Aws:
     def endpoints(self) -> Endpoints:
         """SageMaker's hosting."""
         return Endpoints()
+
+    @cached_property
+    def transforms(self) -> Transforms:
+        """SageMaker's batch transform."""
+        return Transforms()
+
+    @cached_property
+    def scaling(self) -> Scaling:
+        """Application Auto Scaling."""
+        return Scaling()
 
     @cached_property
     def metrics(self) -> Metrics:

@@ -37,6 +37,7 @@ def test_a_file_that_was_named_must_be_there(tmp_path: Path) -> None:
     ("sagemaker: {canary: {}, linear: {}, alarms: [a]}", "choose one"),
     ("sagemaker: {serverless: {memory: 2000}}", "sagemaker.serverless.memory: .*found 2000"),
     ("sagemaker: {serverless: {concurrency: 201}}", "sagemaker.serverless.concurrency: .*200"),
+    ("sagemaker: {autoscaling: {least: 3, most: 2, invocations: 9}}", "most must be at least least"),
     ("sagemaker: {serverless: {}, capture: {}}", "a serverless endpoint has no canary"),
     ("lambda: [", "not YAML"),
     ("- a", "dictionary"),

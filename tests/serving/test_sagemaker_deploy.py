@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from serving import Aws
-from serving.aws import ModelState
+from serving.aws import ModelState, ScalingState
 from serving.config import load
 from serving.errors import GoldenFailed
 from serving.execution import execute
@@ -262,3 +262,40 @@ def test_an_endpoint_cannot_become_serverless_and_that_is_said_before_anything_c
     assert "is not serverless, and SageMaker cannot change that" in refused("deploy", "images", *TARGET)
     assert changing_calls() == []
     configure()
+
+
+def test_autoscaling_is_set_named_when_it_was_changed_by_hand_and_taken_away_again(second: None) -> None:
+    wanted = {"least": 1, "most": 3, "invocations": 100}
+    configure(autoscaling=wanted)
+    steps = [step.split()[0] for step in answer(slip("plan", "images", *TARGET, "--json"))["steps"]]
+    assert steps == ["note", "ask", "scale", "note"], "nothing else moves"
+    answer(slip("deploy", "images", *TARGET, "--json"))
+    assert Aws().scaling.scaling(ENDPOINT, "production") == ScalingState(1, 3, 100.0)
+    assert answer(slip("deploy", "images", *TARGET, "--json"))["steps"] == 0
+    Aws().scaling.scale(ENDPOINT, "production", ScalingState(1, 9, 100.0))
+    assert "autoscaling" in refused("verify", "images")
+    configure()
+    answer(slip("deploy", "images", *TARGET, "--json"))
+    assert Aws().scaling.scaling(ENDPOINT, "production") is None
+    assert verified()
+
+
+def test_a_batch_in_s3_is_answered_by_the_release_in_service(second: None, second_files: Path) -> None:  # noqa: F811
+    golden = read_golden(second_files / "golden.npz")
+    for number, row in enumerate(golden.inputs["image"][:2]):
+        body = json.dumps({"instances": [row.tolist()]}).encode()
+        by_hand("s3", "put_object", Bucket=BUCKET, Key=f"asked/{number}.json", Body=body)
+    where = ("--input", f"s3://{BUCKET}/asked/", "--output", f"s3://{BUCKET}/answers")
+    made = answer(slip("batch", "images", *where, "--json"))
+    assert made["model"] == serving_model().name
+    for number in range(2):
+        said = json.loads(Aws().storage.read(BUCKET, f"answers/{number}.json.out"))
+        np.testing.assert_allclose(said["predictions"], golden.outputs["probabilities"][number:number + 1], atol=1e-5)
+        assert said["model"]["version"] == 2
+
+
+def test_a_batch_that_fails_is_told_with_sagemakers_reason(second: None) -> None:
+    where = ("--input", f"s3://{BUCKET}/nothing-here/", "--output", f"s3://{BUCKET}/answers")
+    assert "is Failed: No S3 objects found" in refused("batch", "images", *where)
+    result = slip("batch", "images", "--input", "days/", "--output", "s3://b/c")
+    assert "days/ is no S3 address" in str(result.exception)

@@ -17,13 +17,13 @@ from click.testing import CliRunner
 
 import slipway
 from serving import Aws, Bundle, Settings, build
-from serving.aws import Endpoints, Storage
+from serving.aws import Endpoints, Scaling, Storage
 from serving.errors import AwsFailed, Refused
 from serving.execution import execute
 from serving.golden import Golden, read_golden
 from serving.journal import Kind
 from serving.localaws import running
-from serving.sagemaker_settings import CaptureSettings, SageMakerSettings
+from serving.sagemaker_settings import AutoscalingSettings, CaptureSettings, SageMakerSettings
 from serving.target import Prunable
 from serving.targets.sagemaker.execution import SageMakerHands
 from serving.targets.sagemaker.steps import AskGolden
@@ -36,9 +36,10 @@ from .test_prune import release
 from .test_sagemaker_deploy import IMAGE
 
 PREBUILT = f"763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-inference:2.6-cpu-py3{sys.version_info.minor}"
+SCALING = AutoscalingSettings(most=3, invocations=100)
 CHANGING = frozenset({
     "create_bytes", "create_object", "delete", "create_model", "create_config", "create_endpoint", "update_endpoint",
-    "reweigh", "delete_endpoint", "delete_config", "delete_model"})
+    "reweigh", "delete_endpoint", "delete_config", "delete_model", "scale", "unscale"})
 
 
 class Mortal:
@@ -72,7 +73,7 @@ class MortalAws(Aws):
 
     def __getattribute__(self, name: str) -> Any:
         found = super().__getattribute__(name)
-        return Mortal(found, self.made, self._dies_after) if isinstance(found, Storage | Endpoints) else found
+        return Mortal(found, self.made, self._dies_after) if isinstance(found, Storage | Endpoints | Scaling) else found
 
 
 @pytest.fixture(scope="module")
@@ -120,8 +121,8 @@ def in_order(settings: Settings) -> bool:
 
 
 def test_every_call_of_ours_that_changes_aws_is_counted() -> None:
-    reading = {"config", "endpoint", "invoke", "keys", "model", "object", "read", "sha256"}
-    public = {name for service in (Storage, Endpoints) for name in vars(service) if not name.startswith("_")}
+    reading = {"config", "endpoint", "invoke", "keys", "model", "object", "read", "scaling", "sha256"}
+    public = {name for service in (Storage, Endpoints, Scaling) for name in vars(service) if not name.startswith("_")}
     assert public == reading | CHANGING
 
 
@@ -129,10 +130,10 @@ def test_a_first_deploy_killed_after_any_of_its_calls_is_finished_by_the_next_on
     bundle: Bundle, tmp_path: Path
 ) -> None:
     counted = MortalAws()
-    deploy(bundle, tmp_path / "whole", settings_of("whole"), counted)
-    assert {"create_model", "create_config", "create_endpoint"} < set(counted.made)
+    deploy(bundle, tmp_path / "whole", settings_of("whole", autoscaling=SCALING), counted)
+    assert {"scale", "create_model", "create_config", "create_endpoint"} < set(counted.made)
     for number in range(1, len(counted.made) + 1):
-        settings = settings_of(f"k{number}")
+        settings = settings_of(f"k{number}", autoscaling=SCALING)
         with pytest.raises(Killed):
             deploy(bundle, tmp_path / "killed", settings, MortalAws(number))
         deploy(bundle, tmp_path / "next", settings)

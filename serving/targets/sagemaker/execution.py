@@ -21,6 +21,7 @@ from .steps import (
     DeleteFailed,
     DeleteModel,
     Reweigh,
+    Scale,
     UpdateEndpoint,
 )
 
@@ -76,6 +77,8 @@ class SageMakerHands:
                 settled(self._aws, step.endpoint, self._sleep)
             case AskGolden():
                 self._ask(step)
+            case Scale():
+                self._scale(step)
             case DeleteConfig():
                 endpoints.delete_config(step.config)
             case DeleteModel():
@@ -141,6 +144,12 @@ class SageMakerHands:
             return (f"And {step.endpoint} could NOT be moved back to {step.back}: it is "
                     f"{f'{now.status} with {now.config}' if now else 'gone'}. Next: slipway rollback")
         return f"{step.endpoint} serves {step.back} again"
+
+    def _scale(self, step: Scale) -> None:
+        if step.scaling:
+            self._aws.scaling.scale(step.endpoint, step.variant, step.scaling)
+        else:
+            self._aws.scaling.unscale(step.endpoint, step.variant)
 
     def _delete(self, endpoint: str) -> None:
         self._aws.endpoints.delete_endpoint(endpoint)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ... import package
-from ...aws import Aws, ConfigState, EndpointState, Guardrails, ModelState, VariantState
+from ...aws import Aws, ConfigState, EndpointState, Guardrails, ModelState, ScalingState, VariantState
 from ...bundle import Bundle
 from ...config import Settings
 from ...errors import ConfigurationInvalid, Refused
@@ -20,7 +20,7 @@ from ...runtime.manifest import NAME as MANIFEST
 from ...sagemaker_settings import SageMakerSettings
 from . import images, names
 from .shipped import SageMakerShipped
-from .steps import AskGolden, CreateConfig, CreateEndpoint, CreateModel, DeleteFailed, Reweigh, UpdateEndpoint
+from .steps import AskGolden, CreateConfig, CreateEndpoint, CreateModel, DeleteFailed, Reweigh, Scale, UpdateEndpoint
 
 IN_SERVICE = "InService"
 FAILED = ("Failed", "OutOfService")
@@ -61,6 +61,7 @@ class Observed:
     model: ModelState | None
     config: ConfigState | None
     endpoint: EndpointState | None
+    scaling: ScalingState | None = None
     seq: int = 0
     last: Entry[SageMakerShipped] | None = None
     recorded: SageMakerShipped | None = None
@@ -71,7 +72,7 @@ def wanted(bundle: Bundle, archive: Path, *, settings: Settings, image: str, buc
     manifest, chosen = bundle.manifest, settings.sagemaker
     signed, sha = package.digest(bundle.folder / MANIFEST), package.digest(archive)
     prefix = bundle_prefix(manifest.name, manifest.digest, signed)
-    capture, serverless = chosen.capture, chosen.serverless
+    capture, serverless, scaling = chosen.capture, chosen.serverless, chosen.autoscaling
     shipped = SageMakerShipped(
         model=manifest.name, version=manifest.version, digest=manifest.digest, bundle=signed, archive=sha, image=image,
         role=role, environment=images.environment(image),
@@ -80,7 +81,9 @@ def wanted(bundle: Bundle, archive: Path, *, settings: Settings, image: str, buc
         instance_type="" if serverless else chosen.instance_type, instances=0 if serverless else chosen.instances,
         memory=serverless.memory if serverless else 0, concurrency=serverless.concurrency if serverless else 0,
         capture=round(capture.share * 100) if capture else 0,
-        capture_to=(capture.to or f"s3://{bucket}/capture") if capture else "", kms=chosen.kms)
+        capture_to=(capture.to or f"s3://{bucket}/capture") if capture else "", kms=chosen.kms,
+        least=scaling.least if scaling else 0, most=scaling.most if scaling else 0,
+        invocations=scaling.invocations if scaling else 0.0)
     endpoint = names.endpoint_name(settings, manifest.name)
     files = (*sorted(f.path for f in manifest.files), MANIFEST)
     model, config = specs_of(shipped, endpoint, bucket)
@@ -104,6 +107,17 @@ def specs_of(shipped: SageMakerShipped, endpoint: str, bucket: str) -> tuple[Mod
                            shipped.concurrency)
     return model, ConfigState(names.named_by_content(endpoint, content), (variant,), shipped.capture,
                               shipped.capture_to, shipped.kms)
+
+
+def scaling_of(shipped: SageMakerShipped) -> ScalingState | None:
+    """How shall the variant scale? None when it shall not."""
+    return ScalingState(shipped.least, shipped.most, shipped.invocations) if shipped.most else None
+
+
+def rescaled(endpoint: str, shipped: SageMakerShipped, found: ScalingState | None) -> list[Step]:
+    """Which steps let it scale as it shall? None when it does."""
+    wanted = scaling_of(shipped)
+    return [] if found == wanted else [Scale(endpoint, names.VARIANT, wanted)]
 
 
 def guardrails_of(chosen: SageMakerSettings) -> Guardrails | None:
@@ -130,7 +144,8 @@ def observe(aws: Aws, wanted: Wanted, entries: Sequence[Entry[SageMakerShipped]]
     done = deployed(entries)
     return Observed(
         stored=frozenset(u.key for u in wanted.uploads if is_stored(aws, u)), model=model, config=config,
-        endpoint=aws.endpoints.endpoint(wanted.endpoint), seq=entries[-1].seq if entries else 0,
+        endpoint=aws.endpoints.endpoint(wanted.endpoint), scaling=aws.scaling.scaling(wanted.endpoint, names.VARIANT),
+        seq=entries[-1].seq if entries else 0,
         last=done[-1] if done else None, recorded=done[-1].shipped if done and entries[-1] is done[-1] else None)
 
 
@@ -177,7 +192,7 @@ def plan(wanted: Wanted, observed: Observed, logbook: Logbook[SageMakerShipped])
     if moves or observed.recorded != wanted.shipped:
         moves.append(AskGolden(wanted.endpoint, wanted.config.name, _way_out(wanted, observed),
                                first=observed.last is None))
-    steps += moves
+    steps += [*moves, *rescaled(wanted.endpoint, wanted.shipped, observed.scaling)]
     title = f"{wanted.title} on SageMaker as {wanted.endpoint}"
     if not steps:
         return Plan(title, ())

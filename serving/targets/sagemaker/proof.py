@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from ...asking import ask_golden
-from ...aws import Aws, ConfigState, EndpointState, ModelState
+from ...aws import Aws, ConfigState, EndpointState, ModelState, ScalingState
 from ...errors import AwsFailed, AwsMissing, GoldenFailed, NotDeployed, Refused
 from ...golden import Golden, read_golden
 from ...journal import Entry, deployed
@@ -22,7 +22,7 @@ from ...runtime import manifest as manifests
 from ...runtime.core import GOLDEN
 from ...runtime.errors import BundleBroken
 from . import names
-from .planning import FAILED, differing, specs_of
+from .planning import FAILED, differing, scaling_of, specs_of
 from .shipped import SageMakerShipped
 
 
@@ -66,6 +66,7 @@ def look(aws: Aws, service: Service, bucket: str) -> list[Finding]:
         Finding("model data", found.data == model.data, _unlike(found.data, model.data)),
         Finding("role", found.role == model.role, _unlike(found.role, model.role)),
         Finding("network", found.isolated == model.isolated, "isolated" if found.isolated else "not isolated"),
+        _scaling(aws.scaling.scaling(endpoint.name, names.VARIANT), scaling_of(shipped)),
         stored(aws, bucket, names.archive_key(shipped.model, shipped.digest, shipped.archive), shipped.archive,
                "archive in S3"),
     ]
@@ -143,6 +144,11 @@ def _variants(found: ConfigState | None, right: ConfigState) -> Finding:
     told = ", ".join(f"{v.name}: {f'{v.memory} MB serverless' if v.memory else f'{v.instances} x {v.instance_type}'}"
                      for v in found.variants) + "".join(f", shadow {name}" for name in found.shadows)
     return Finding("variants", (found.variants, found.shadows) == (right.variants, right.shadows), told)
+
+
+def _scaling(found: ScalingState | None, right: ScalingState | None) -> Finding:
+    told = f"{found.least} to {found.most} instances, {found.invocations:g} a minute" if found else "none"
+    return Finding("autoscaling", found == right, told)
 
 
 def _weights(endpoint: EndpointState) -> str:

@@ -13,6 +13,7 @@ class SageMakerShipped(Shipped):
         image, role, environment, isolated: of the model.
         instance_type, instances, memory, concurrency: of the variant; memory is 0 unless it is serverless.
         capture, capture_to, kms: of the configuration.
+        least, most, invocations: of autoscaling; 0 when there is none.
     """
 
     archive: str
@@ -27,3 +28,6 @@ class SageMakerShipped(Shipped):
     capture: int
     capture_to: str
     kms: str
+    least: int = 0
+    most: int = 0
+    invocations: float = 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...aws import ConfigState, Guardrails, ModelState
+from ...aws import ConfigState, Guardrails, ModelState, ScalingState
 from ...plan import Step
 
 
@@ -84,6 +84,22 @@ class Reweigh(Step):
 
     def __str__(self) -> str:
         return f"weigh       {self.endpoint}: {self.variant} {self.weight:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Scale(Step):
+    """Let the variant scale by its requests; None lets it keep the instances that it has."""
+
+    endpoint: str
+    variant: str
+    scaling: ScalingState | None
+
+    def __str__(self) -> str:
+        told = self.scaling
+        if told is None:
+            return f"scale       {self.endpoint} no more"
+        return (f"scale       {self.endpoint} between {told.least} and {told.most} instances, "
+                f"{told.invocations:g} requests a minute each")
 
 
 @dataclass(frozen=True, slots=True)

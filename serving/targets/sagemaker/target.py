@@ -67,6 +67,7 @@ class SageMakerTarget:
         moves = planning.takeover(endpoint, target.published, now, None, resize=True)
         current = journal.deployed(entries)[-1].published
         moves.append(AskGolden(endpoint, target.published, was if was != target.published else current))
+        moves += planning.rescaled(endpoint, target.shipped, self.aws.scaling.scaling(endpoint, names.VARIANT))
         title = f"{endpoint} back to {target.shipped.model}/{target.shipped.version} ({target.published})"
         return WayBack(noted(title, moves, begin), golden, target)
 
