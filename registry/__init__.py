@@ -22,8 +22,10 @@ if TYPE_CHECKING:
         ReleaseTampered,
         VersionMissing,
     )
+    from registry.licences import licences_of
     from registry.mlflow_store import Connection, connect, register_candidate
     from registry.releases import release
+    from registry.rows import SEEN, row_digests, seen_rows
     from registry.words import (
         Actor,
         Approval,
@@ -44,7 +46,9 @@ _HOME = {
     ),
     "registry.mlflow_store": ("Connection", "connect", "register_candidate"),
     "registry.downloads": ("download",),
+    "registry.licences": ("licences_of",),
     "registry.releases": ("release",),
+    "registry.rows": ("SEEN", "row_digests", "seen_rows"),
     "registry.words": (
         "Actor", "Approval", "Decision", "Evidence", "FileDigest", "ModelVersion", "Outcome", "Release", "Stage",
         "Verdict",
@@ -52,6 +56,7 @@ _HOME = {
 }  # fmt: skip
 
 __all__ = [
+    "SEEN",
     "Actor",
     "Approval",
     "Connection",
@@ -75,8 +80,11 @@ __all__ = [
     "VersionMissing",
     "connect",
     "download",
+    "licences_of",
     "register_candidate",
     "release",
+    "row_digests",
+    "seen_rows",
 ]
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatch
 
+from registry import weighing
+from registry.measured import Measured
+from registry.weighing import MeasuredRules
 from registry.words import Measure, Outcome, Paired, Verdict
 
 NUMERIC = frozenset({"mae", "rmse", "r2"})
@@ -32,6 +35,7 @@ class GateRules:
     ceilings: Mapping[str, float]
     not_worse: NotWorse | None
     forbidden_files: tuple[str, ...] = ()
+    more: MeasuredRules = field(default_factory=MeasuredRules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,7 @@ def judge(
     rules: GateRules,
     champion: Champion | None,
     files: Sequence[str] = (),
+    measured: Measured | None = None,
 ) -> tuple[Verdict, ...]:
     """Weigh one version's measurements; a measure that is missing gives an unknown verdict, which blocks."""
     found = {measure.name: measure.value for measure in measures}
@@ -62,6 +67,7 @@ def judge(
         verdicts.append(not_worse(paired, champion, rules.not_worse))
     if rules.forbidden_files:
         verdicts.append(_files(files, rules.forbidden_files))
+    verdicts += weighing.weigh(measured, rules.more, champion, files, found.get("mae"))
     return tuple(verdicts)
 
 
@@ -115,6 +121,7 @@ def not_worse(paired: Paired | None, champion: Champion | None, rule: NotWorse) 
     gain = (paired.only_candidate - paired.only_champion) / paired.rows
     interval = paired_interval(paired.only_candidate, paired.only_champion, paired.rows)
     told = f"accuracy {gain:+.3f} against champion {champion.number} (95 % {interval[0]:+.3f} to {interval[1]:+.3f})"
+    told += f" on the {paired.rows} rows it did not train on" if paired.left_out else ""
     p_worse = binomial_tail(paired.only_champion, paired.only_candidate + paired.only_champion)
     outcome, why = Outcome.PASSED, _leaning(paired, rule)
     if gain < -rule.margin:

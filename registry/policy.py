@@ -17,9 +17,18 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from registry.errors import PolicyInvalid
 from registry.gates import GateRules, NotWorse
+from registry.weighing import (
+    CalibrationRule,
+    DependencyRule,
+    MeasuredRules,
+    OverlapRule,
+    ServingRule,
+    SliceRule,
+)
 from registry.words import Stage
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Budget = Annotated[float, Field(gt=0)] | None
 _MEASURES = ("accuracy", "recall_macro", "recall_lowest", "r2", "mae", "rmse")
 _MEASURE = re.compile(r"accuracy|recall_macro|recall_lowest|recall\..+|r2|mae|rmse")
 
@@ -35,6 +44,24 @@ BUILT_IN: Mapping[str, Any] = {
             "evidence_max_age_days": 30,
             "evidence_by": [],
             "forbidden_files": ["*.pkl", "*.pickle", "*.joblib", "*.dill", "*.h5", "*.hdf5", "*.pt", "*.pth"],
+            "formats": [
+                "MLmodel", "*.yaml", "*.yml", "*.json", "*.txt", "*.md", "*.csv", "*.npy", "*.npz", "*.keras",
+                "*.skops", "*.onnx", "*.ubj", "*.lgb",
+            ],
+            "slices": {"floors": {"accuracy": 0.50}, "error_ratio": 2.0, "smallest": 30, "required": []},
+            "calibration": {"error": 0.20, "brier": None},
+            "overlap": {"copies": 0.0, "alike": 0.10},
+            "signature": "compatible",
+            "dependencies": {
+                "pinned": True,
+                "allow": [
+                    "0BSD", "Apache-2.0", "BSD-*", "BSL-1.0", "CC0-1.0", "HPND", "ISC", "MIT", "MIT-*", "MPL-2.0",
+                    "PSF-2.0", "Python-2.0*", "Unlicense", "Zlib",
+                ],
+                "deny": ["AGPL-*", "GPL-*", "SSPL-*", "BUSL-*", "CC-BY-NC-*"],
+                "unknown": "block",
+            },
+            "serving": {"latency_p50_ms": 250, "latency_p99_ms": 1000, "memory_mb": 1024, "bundle_mb": 150},
         },
         "approvals": {"needed": 1, "of": [], "at_least": {}, "expire_after_days": 30, "claimed_names": "accept"},
     },
@@ -49,12 +76,63 @@ class _Shape(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _known_measures(wanted: dict[str, float | None]) -> dict[str, float | None]:
+    for name in wanted:
+        if not _MEASURE.fullmatch(name):
+            near = difflib.get_close_matches(name, _MEASURES, 1, 0.3)
+            raise ValueError(f"no measure is called {name!r}{f'; did you mean {near[0]!r}?' if near else ''}")
+    return wanted
+
+
 class NotWorseShape(_Shape):
     """`gates.not_worse`."""
 
     margin: Share = 0.01
     significance: Annotated[float, Field(gt=0, lt=1)] = 0.05
     error_margin: Share = 0.05
+
+
+class SlicesShape(_Shape):
+    """`gates.slices`."""
+
+    floors: dict[str, float | None] = {}
+    error_ratio: Annotated[float, Field(ge=1)] | None = 2.0
+    smallest: Annotated[int, Field(ge=1)] = 30
+    required: list[str] = []
+
+    _known = field_validator("floors")(_known_measures)
+
+
+class CalibrationShape(_Shape):
+    """`gates.calibration`."""
+
+    error: Share | None = 0.20
+    brier: Annotated[float, Field(ge=0, le=2)] | None = None
+
+
+class OverlapShape(_Shape):
+    """`gates.overlap`."""
+
+    copies: Share | None = 0.0
+    alike: Share | None = 0.10
+
+
+class DependenciesShape(_Shape):
+    """`gates.dependencies`."""
+
+    pinned: bool = True
+    allow: list[str] = []
+    deny: list[str] = []
+    unknown: Literal["block", "accept"] = "block"
+
+
+class ServingShape(_Shape):
+    """`gates.serving`."""
+
+    latency_p50_ms: Budget = 250
+    latency_p99_ms: Budget = 1000
+    memory_mb: Budget = 1024
+    bundle_mb: Budget = 150
 
 
 class GatesShape(_Shape):
@@ -66,15 +144,15 @@ class GatesShape(_Shape):
     evidence_max_age_days: Annotated[float, Field(gt=0)] = 30
     evidence_by: list[str] = []
     forbidden_files: list[str] = []
+    formats: list[str] | None = None
+    slices: SlicesShape | None = None
+    calibration: CalibrationShape | None = None
+    overlap: OverlapShape | None = None
+    signature: Literal["compatible"] | None = None
+    dependencies: DependenciesShape | None = None
+    serving: ServingShape | None = None
 
-    @field_validator("floors", "ceilings")
-    @classmethod
-    def _known(cls, wanted: dict[str, float | None]) -> dict[str, float | None]:
-        for name in wanted:
-            if not _MEASURE.fullmatch(name):
-                near = difflib.get_close_matches(name, _MEASURES, 1, 0.3)
-                raise ValueError(f"no measure is called {name!r}{f'; did you mean {near[0]!r}?' if near else ''}")
-        return wanted
+    _known = field_validator("floors", "ceilings")(_known_measures)
 
 
 class ApprovalsShape(_Shape):
@@ -177,10 +255,11 @@ def _rules(shape: RulesShape, whole: PolicyShape) -> StageRules:
     gates = shape.gates
     return StageRules(
         gates=GateRules(
-            floors={name: value for name, value in gates.floors.items() if value is not None},
-            ceilings={name: value for name, value in gates.ceilings.items() if value is not None},
+            floors=_set(gates.floors),
+            ceilings=_set(gates.ceilings),
             not_worse=NotWorse(**gates.not_worse.model_dump()) if gates.not_worse else None,
             forbidden_files=tuple(pattern.lower() for pattern in gates.forbidden_files),
+            more=_measured_rules(gates),
         ),
         evidence_max_age=timedelta(days=gates.evidence_max_age_days),
         evidence_by=frozenset(gates.evidence_by),
@@ -188,6 +267,25 @@ def _rules(shape: RulesShape, whole: PolicyShape) -> StageRules:
         ci=frozenset(whole.ci),
         break_glass=frozenset(whole.break_glass),
     )
+
+
+def _measured_rules(gates: GatesShape) -> MeasuredRules:
+    """The rules of what is measured beyond figures; a null in the file takes one away."""
+    cut, needs = gates.slices, gates.dependencies
+    return MeasuredRules(
+        slices=SliceRule(_set(cut.floors), cut.error_ratio, cut.smallest, tuple(cut.required)) if cut else None,
+        calibration=CalibrationRule(**gates.calibration.model_dump()) if gates.calibration else None,
+        overlap=OverlapRule(**gates.overlap.model_dump()) if gates.overlap else None,
+        compatible=gates.signature is not None,
+        dependencies=DependencyRule(needs.pinned, tuple(needs.allow), tuple(needs.deny), needs.unknown == "block")
+        if needs else None,
+        serving=ServingRule(**gates.serving.model_dump()) if gates.serving else None,
+        formats=None if gates.formats is None else tuple(gates.formats),
+    )  # fmt: skip
+
+
+def _set(wanted: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: value for name, value in wanted.items() if value is not None}
 
 
 def _approval_rules(shape: ApprovalsShape, roles: Mapping[str, list[str]]) -> ApprovalRules:
@@ -236,7 +334,8 @@ def _told(error: Mapping[str, Any]) -> str:
 
 
 def _keys() -> set[str]:
-    shapes = (PolicyShape, RulesShape, StagesShape, ModelShape, GatesShape, ApprovalsShape, NotWorseShape)
+    shapes = (PolicyShape, RulesShape, StagesShape, ModelShape, GatesShape, ApprovalsShape, NotWorseShape, SlicesShape,
+              CalibrationShape, OverlapShape, DependenciesShape, ServingShape)  # fmt: skip
     return {field.alias or name for shape in shapes for name, field in shape.model_fields.items()}
 
 

@@ -75,7 +75,8 @@ def decide(case: Case, rules: StageRules, now: datetime) -> Decision:
 def judged(evidence: Evidence, rules: StageRules, champion: Champion | None) -> Evidence:
     """The same evidence with the verdicts that these rules give it."""
     files = [file.path for file in evidence.files]
-    return replace(evidence, verdicts=judge(evidence.measures, evidence.paired, rules.gates, champion, files))
+    verdicts = judge(evidence.measures, evidence.paired, rules.gates, champion, files, evidence.measured)
+    return replace(evidence, verdicts=verdicts)
 
 
 def cannot_approve(actor: Actor, authors: tuple[str, ...], rules: StageRules) -> str | None:

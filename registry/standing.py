@@ -98,11 +98,12 @@ def evidence_of(entry: Entry) -> Evidence:
         files=body.file_digests(),
         held_out=body.held_out,
         rows=body.rows,
-        measures=body.measured(),
+        measures=body.figures(),
         paired=body.paired_word(),
         by=entry.actor,
         at=entry.at,
         entry=entry.seq,
+        measured=body.measured,
     )
 
 

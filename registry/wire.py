@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError,
 
 from registry.digest import digest_of
 from registry.ledger import Entry, Kind, canonical, moment_of, stamp
+from registry.measured import Measured
 from registry.words import Actor, FileDigest, Measure, Paired
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -42,6 +43,7 @@ class PairedShape(Shape):
     only_candidate: Annotated[int, Field(ge=0)]
     only_champion: Annotated[int, Field(ge=0)]
     relative: tuple[FiniteFloat, FiniteFloat, FiniteFloat] | None = None
+    left_out: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
     def _counts_fit(self) -> PairedShape:
@@ -60,6 +62,7 @@ class EvidenceShape(Shape):
     rows: Annotated[int, Field(ge=1)]
     measures: dict[str, float]
     paired: PairedShape | None
+    measured: Measured | None = None  # evidence recorded before these gates has none
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
@@ -85,7 +88,7 @@ class EvidenceShape(Shape):
         """The files as words."""
         return tuple(FileDigest(f.path, f.sha256, f.size) for f in self.files)
 
-    def measured(self) -> tuple[Measure, ...]:
+    def figures(self) -> tuple[Measure, ...]:
         """The numbers as words."""
         return tuple(Measure(name, value) for name, value in sorted(self.measures.items()))
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
+from registry.measured import Measured
+
 
 class Stage(Enum):
     """Where a version stands; Staging and Production each have an alias that always agrees."""
@@ -107,6 +109,7 @@ class Paired:
 
     Of classes: on how many rows only one of them was right. Of numbers: `relative`, by what share the candidate's mean
     absolute error is smaller than the champion's, with its 90 % interval (so that each end is a one-sided 5 %).
+    `left_out`: held-out rows that are not among `rows`, as the champion was trained on them.
     """
 
     champion: int
@@ -115,6 +118,7 @@ class Paired:
     only_candidate: int
     only_champion: int
     relative: tuple[float, float, float] | None = None
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +138,7 @@ class Evidence:
     at: datetime
     entry: int
     verdicts: tuple[Verdict, ...] = ()
+    measured: Measured | None = None
 
     @property
     def passed(self) -> bool:

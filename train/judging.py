@@ -53,6 +53,17 @@ def _sliced(parts: Split, answers: Array, dataset: Dataset) -> Metrics:
     return made
 
 
+def slice_names(parts: Split) -> dict[str, Array]:
+    """For each slice column the name of the slice that each held-out row is in; "" for rows in none."""
+    made: dict[str, Array] = {}
+    for column, values in parts.held_out.aside.items():
+        names = np.full(len(values), "", dtype=object)
+        for name, rows in slices(values, parts.train.aside[column]):
+            names[rows] = name
+        made[column] = names.astype(str)
+    return made
+
+
 def slices(values: Array, train: Array) -> Iterator[tuple[str, Array]]:
     """The named groups of rows that a column cuts the held-out rows into; borders come from train."""
     if _is_quantity(train):

@@ -26,7 +26,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
-from registry import connect, register_candidate
+from registry import SEEN, connect, licences_of, register_candidate, row_digests, seen_rows
 
 from .errors import UnknownName
 from .settings import Scalar
@@ -153,12 +153,22 @@ class Recorder:
         self.parameters({f"rows.{context}": len(examples) for context, examples in parts.items()})
         self.parameters({"data.source": dataset.source})
 
-    def held_out(self, examples: Examples) -> None:
-        """Write all held-out rows as evaluation/held_out.npz, readable without pickle."""
+    def held_out(self, examples: Examples, slices: Mapping[str, Array]) -> None:
+        """Write all held-out rows, and which slice each is in, as evaluation/held_out.npz, readable without pickle."""
         arrays: dict[str, Any] = _named(_plain(examples.inputs)) | {"labels": examples.target}
+        arrays |= {f"slice.{column}": np.asarray(names, dtype=str) for column, names in slices.items()}
         with tempfile.TemporaryDirectory() as folder:
             np.savez_compressed(Path(folder) / "held_out.npz", **arrays)
             MlflowClient().log_artifacts(self.run_id, folder, "evaluation")
+
+    def seen(self, split: Split) -> None:
+        """Write the digests of every row that trained or chose: the gate on overlap compares them with the held-out."""
+        parts = {"train": split.train, "validation": split.validation}
+        digests = {name: row_digests(_plain(rows.inputs), rows.target) for name, rows in parts.items()}
+        arrays: dict[str, Any] = seen_rows(digests)
+        with tempfile.TemporaryDirectory() as folder:
+            np.savez(Path(folder) / Path(SEEN).name, **arrays)
+            MlflowClient().log_artifacts(self.run_id, folder, str(Path(SEEN).parent))
 
     def model(self, fitted: Fitted, task: Task, dataset: Dataset, split: Split) -> str:
         """Log the model with signature, example, requirements and golden requests; its models:/ address."""
@@ -170,7 +180,7 @@ class Recorder:
             "signature": _signature(fitted.engine, golden.inputs, answers, _output(dataset.kind)),
             "input_example": _example(fitted.engine, split.train.take(np.arange(min(2, len(split.train)))).inputs),
             "pip_requirements": requirements(fitted.engine),
-            "metadata": {"slipway": _about(task.name, dataset)},
+            "metadata": {"slipway": _about(task.name, dataset, fitted.engine)},
         }
         info = _log(fitted, keywords)
         files = task.files(fitted) if task.files else {}
@@ -277,8 +287,10 @@ def _output(kind: Kind) -> str:
     return "probabilities" if kind is Kind.CLASSIFICATION else "prediction"
 
 
-def _about(task: str, dataset: Dataset) -> dict[str, Any]:
-    return {"schema": 1, "task": task, "kind": dataset.kind.value, "labels": list(dataset.labels)}
+def _about(task: str, dataset: Dataset, engine: Engine) -> dict[str, Any]:
+    licences = licences_of(("mlflow", *REQUIRED[engine]))
+    facts = {"schema": 1, "task": task, "kind": dataset.kind.value, "labels": list(dataset.labels)}
+    return facts | {"licences": licences}
 
 
 def _plain(inputs: Mapping[str, Array]) -> dict[str, Array]:

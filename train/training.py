@@ -13,7 +13,7 @@ import numpy as np
 
 from . import tasks
 from .errors import UnknownName
-from .judging import judge, pictures
+from .judging import judge, pictures, slice_names
 from .settings import Scalar, Settings, resolve
 from .splits import split
 from .words import (
@@ -214,7 +214,8 @@ def _finish(recorder: Recorder, made: Plan, fitted: Fitted, history: History, re
         metrics |= {"best_epoch": float(fitted.best_epoch), "epochs_trained": float(len(history.epochs))}
     recorder.metrics(metrics)
     recorder.pictures(pictures(fitted, made.dataset, made.parts, history.epochs))
-    recorder.held_out(made.parts.held_out)
+    recorder.held_out(made.parts.held_out, slice_names(made.parts))
+    recorder.seen(made.parts)
     source = recorder.model(fitted, made.task, made.dataset, made.parts)
     name = request.name or made.task.name
     version = recorder.register(name, source)

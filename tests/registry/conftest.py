@@ -10,8 +10,16 @@ import mlflow
 import pytest
 
 from registry import connect
+from tests.conftest import told_not_rehearsed
 from tests.registry.servers import POLICY, running, running_with_logins
 from tests.registry.world import World, empty_database
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick_checks() -> Iterator[None]:
+    """The rehearsal itself is on trial in tests/serving/test_rehearsal.py."""
+    with told_not_rehearsed():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ from registry import (
 )
 from registry.evaluation import class_indices, classification, discordant, relative_gain
 from registry.wire import WordShape
-from tests.registry.world import LABELS, ROWS, World, points
+from tests.registry.world import LABELS, ROWS, World, log_rows, points
 
 
 def test_the_numbers_are_ours_and_not_those_that_were_logged(world: World) -> None:
@@ -74,9 +74,7 @@ def logged(
             model, name="model", pip_requirements=[], input_example=held_out[:2],
             metadata={"slipway": {"schema": 1, "kind": kind, "labels": LABELS}},
         )  # fmt: skip
-        arrays: dict[str, Any] = {"in.values": held_out, "labels": truth}
-        np.savez(world.folder / "held_out.npz", **arrays)
-        mlflow.log_artifact(str(world.folder / "held_out.npz"), "evaluation")
+        log_rows(world.folder, {"values": held_out}, truth, {"values": points(1, 400)[0]}, points(1, 400)[1])
     return register_candidate(name, run_id=run.info.run_id, source=info.model_uri)
 
 
@@ -199,7 +197,10 @@ def amounts(world: World, *, slope: float = 1.0) -> ModelVersion:
 def test_a_model_that_answers_with_numbers_is_measured_by_its_errors(world: World) -> None:
     evidence = check.check(amounts(world))
     assert evidence.passed
-    assert {verdict.gate for verdict in evidence.verdicts} == {"r2", "not_worse", "files"}
+    assert {verdict.gate for verdict in evidence.verdicts} == {
+        "r2", "not_worse", "files", "slices", "calibration", "overlap", "signature", "dependencies", "serving",
+        "latency_p50", "latency_p99", "memory", "bundle", "formats",
+    }  # fmt: skip
     assert {measure.name for measure in evidence.measures} == {"mae", "rmse", "r2"}
 
 

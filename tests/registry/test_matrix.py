@@ -16,6 +16,7 @@ import requests
 from registry.digest import digest_of
 from registry.wire import EvidenceShape, FileShape
 from registry.words import FileDigest
+from tests.registry import saying
 from tests.registry.servers import ADMIN, PASSWORD
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "governance.md"
@@ -24,6 +25,7 @@ FILES = (FileDigest("MLmodel", "1" * 64, 10),)
 EVIDENCE = EvidenceShape(
     digest=digest_of(FILES), files=tuple(FileShape(path=f.path, sha256=f.sha256, size=f.size) for f in FILES),
     held_out="2" * 64, rows=100, paired=None, measures={"accuracy": 0.9, "recall_macro": 0.9, "recall_lowest": 0.8},
+    measured=saying.evidence().measured,
 ).dump()  # fmt: skip
 
 

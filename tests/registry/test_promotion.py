@@ -12,13 +12,14 @@ from registry.policy import StageRules, parse
 from registry.promotion import Case, decide
 from registry.standing import Standing
 from registry.words import Actor, Approval, Evidence, FileDigest, Measure, Rejection, Stage
+from tests.registry import saying
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 DIGEST, OTHER = "a" * 64, "b" * 64
 GOOD = Evidence(
-    digest=DIGEST, files=(FileDigest("model", "f" * 64, 1),), held_out="e" * 64, rows=100,
+    digest=DIGEST, files=(FileDigest("model.onnx", "f" * 64, 1),), held_out="e" * 64, rows=100,
     measures=(Measure("accuracy", 0.95), Measure("recall_macro", 0.95), Measure("recall_lowest", 0.9)), paired=None,
-    by=Actor("ci"), at=NOW - timedelta(days=1), entry=2,
+    by=Actor("ci"), at=NOW - timedelta(days=1), entry=2, measured=saying.evidence().measured,
 )  # fmt: skip
 ANA, BO, CY, CI = Actor("ana"), Actor("bo"), Actor("cy"), Actor("ci")
 
@@ -87,7 +88,9 @@ def test_evidence_counts_only_from_those_whom_the_policy_names() -> None:
 
 def test_a_policy_without_any_gate_lets_nothing_through() -> None:
     none = "accuracy: null, recall_macro: null, recall_lowest: null, r2: null"
-    bare = f"defaults: {{gates: {{not_worse: null, forbidden_files: [], floors: {{{none}}}}}}}"
+    more = ("slices", "calibration", "overlap", "signature", "dependencies", "serving", "formats")
+    away = ", ".join(f"{gate}: null" for gate in ("not_worse", *more))
+    bare = f"defaults: {{gates: {{{away}, forbidden_files: [], floors: {{{none}}}}}}}"
     assert reasons(case([yes(BO)]), rules(bare)) == ("no gate applies, and no gate is no pass",)
 
 

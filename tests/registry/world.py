@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,17 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from registry import ModelVersion, Stage, check, connect, mlflow_store, register_candidate
+from registry import (
+    SEEN,
+    ModelVersion,
+    Stage,
+    check,
+    connect,
+    mlflow_store,
+    register_candidate,
+    row_digests,
+    seen_rows,
+)
 from registry.store import GovernedStore
 from registry.wire import WordShape
 
@@ -32,6 +43,21 @@ def points(seed: int, rows: int) -> tuple[NDArray[np.float64], NDArray[np.int64]
     values = rng.uniform(size=(rows, 2))
     noise = rng.normal(scale=0.03, size=rows)
     return values, (values[:, 0] + noise > 0.5).astype(np.int64)
+
+
+Columns = Mapping[str, NDArray[Any]]
+
+
+def log_rows(
+    folder: Path, held_out: Columns, truth: NDArray[Any], train: Columns, target: NDArray[Any], **slices: Any
+) -> None:
+    """Log what a training leaves of its rows: the held-out ones themselves, digests of the others."""
+    named: dict[str, Any] = {f"in.{name}": values for name, values in held_out.items()} | {"labels": truth}
+    digests: dict[str, Any] = seen_rows({"train": row_digests(train, target)})
+    np.savez(folder / "held_out.npz", **named, **{f"slice.{name}": values for name, values in slices.items()})
+    np.savez(folder / Path(SEEN).name, **digests)
+    for name in ("held_out.npz", Path(SEEN).name):
+        mlflow.log_artifact(str(folder / name), "evaluation")
 
 
 @dataclass
@@ -56,10 +82,7 @@ class World:
                 model, name="model", pip_requirements=[], input_example=held_out[:2],
                 metadata={"slipway": {"schema": 1, "task": "images", "kind": "classification", "labels": LABELS}},
             )  # fmt: skip
-            path = self.folder / "held_out.npz"
-            arrays: dict[str, Any] = {"in.values": held_out, "labels": truth}
-            np.savez(path, **arrays)
-            mlflow.log_artifact(str(path), "evaluation")
+            log_rows(self.folder, {"values": held_out}, truth, {"values": values}, labels)
         return str(run.info.run_id)
 
     def candidate(self, name: str = "images", *, wrong: float = 0.0) -> ModelVersion:

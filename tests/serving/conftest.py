@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,17 @@ import pytest
 import yaml
 
 from registry import Actor, Approval, Evidence, FileDigest, Outcome, Release, Stage, Verdict
+from tests.conftest import told_not_rehearsed
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick_checks() -> Iterator[None]:
+    """The rehearsal itself is on trial in tests/serving/test_rehearsal.py."""
+    with told_not_rehearsed():
+        yield
 
 
 def described(folder: Path, **metadata: Any) -> Path:

@@ -63,7 +63,11 @@ def test_the_model_names_its_input_and_its_labels(images: Tracked) -> None:
         "task": "images",
         "kind": "classification",
         "labels": [str(digit) for digit in range(10)],
-    }
+        "licences": {
+            "mlflow": "Apache-2.0", "keras": "Apache-2.0", "tensorflow": "Apache-2.0",
+            "numpy": "BSD-3-Clause AND 0BSD AND MIT AND Zlib AND CC0-1.0",
+        },
+    }  # fmt: skip
 
 
 def test_requirements_are_explicit_and_hold_no_test_tool(images: Tracked) -> None:
