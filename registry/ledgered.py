@@ -23,10 +23,10 @@ class Ledgered:
             entries = tables.page(session, model, version, after, tables.PAGE)
             return LedgerPage(entries=tuple(map(EntryShape.of, entries)), head_seq=seq, head_hash=end)
 
-    def said_of(self, name: str, version: int) -> list[Entry]:
-        """The ledger's entries of one version."""
+    def said_of(self, name: str, version: int | None = None) -> list[Entry]:
+        """The ledger's entries of one model, or of one version of it."""
         with self._sessions() as session:
-            return list(tables.of_version(session, name, version))
+            return tables.page(session, name, version, 0, tables.head(session)[0])
 
     def frozen_by(self, path: str) -> str | None:
         """Which approved version has its files at, above or below this artefact path?"""

@@ -19,7 +19,7 @@ from jinja2 import Environment, FileSystemLoader
 from registry import telling
 from registry.identity import current_actor
 from registry.ledger import Entry
-from registry.views import Refusal, Shown
+from registry.views import Refusal, Shown, side_by_side
 from registry.wire import WordShape
 
 _PAGES = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True)
@@ -39,8 +39,11 @@ class RunShown:
     """What the page tells about the run behind a version."""
 
     experiment: str = ""
+    trainer: str = ""
+    started: str = ""
     commit: str = ""
-    data: str = ""
+    dirty: bool = False
+    data: tuple[tuple[str, str], ...] = ()
     parameters: tuple[tuple[str, str], ...] = ()
     differences: tuple[tuple[str, str, str], ...] = ()
     plots: tuple[str, ...] = ()
@@ -55,8 +58,8 @@ class Registry(Protocol):
     def shown(self, name: str, version: int) -> tuple[Shown, Shown | None] | None:
         """One version and the champion beside it; None when there is no such version."""
 
-    def said_of(self, name: str, version: int) -> list[Entry]:
-        """The ledger's entries of one version."""
+    def said_of(self, name: str) -> list[Entry]:
+        """The ledger's entries of one model, all its versions."""
 
     def say(self, name: str, version: int, word: str, said: WordShape) -> Refusal | None:
         """Write down an approval, a rejection or a withdrawal; why not, when it is refused."""
@@ -114,9 +117,9 @@ def _version(server: Server, model: str, number: int, said: str, status: int = 2
     found = registry.shown(model, number)
     if found is None:
         return _page(server, "waiting.html", 404, rows=registry.waiting())
-    (row, champion), entries = found, registry.said_of(model, number)
+    (row, champion), entries = found, registry.said_of(model)
     return _page(
-        server, "version.html", status, row=row, champion=champion, said=said, measures=_side_by_side(row, champion),
+        server, "version.html", status, row=row, champion=champion, said=said, measures=side_by_side(row, champion),
         run=_run_of(server, row, champion), history=[(entry, telling.told(entry)) for entry in entries],
         glass=telling.GLASS,
     )  # fmt: skip
@@ -130,13 +133,6 @@ def _page(server: Server, template: str, status: int = 200, **values: object) ->
     made.headers.update(_HEADERS)
     made.set_cookie(_COOKIE, token, httponly=True, samesite="Strict", secure=request.is_secure, path=f"{root}/slipway")
     return made
-
-
-def _side_by_side(row: Shown, champion: Shown | None) -> list[tuple[str, float | None, float | None]]:
-    mine = {m.name: m.value for m in row.standing.evidence.measures} if row.standing.evidence else {}
-    evidence = champion.standing.evidence if champion else None
-    theirs = {m.name: m.value for m in evidence.measures} if evidence else {}
-    return [(name, mine.get(name), theirs.get(name)) for name in sorted(mine.keys() | theirs.keys())]
 
 
 def _run_of(server: Server, row: Shown, champion: Shown | None) -> RunShown:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from flask import Flask, Response, request
@@ -104,6 +105,8 @@ def _number(key: str) -> int | None:
 
 # --- the run behind a version, for the approvals page
 
+_DATA = "slipway.data."  # training's tags: what the rows of each part hash to
+
 
 def run_shown(run_id: str) -> RunShown | None:
     """What the tracking store knows of a run; None when it is gone, for a version may outlive its run."""
@@ -116,8 +119,11 @@ def run_shown(run_id: str) -> RunShown | None:
     tags = run.data.tags
     return RunShown(
         experiment=run.info.experiment_id,
-        commit=tags.get("mlflow.source.git.commit", ""),
-        data=tags.get("slipway.data", ""),
+        trainer=tags.get("mlflow.user", ""),
+        started=datetime.fromtimestamp(run.info.start_time / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        commit=tags.get("slipway.git.commit") or tags.get("mlflow.source.git.commit", ""),
+        dirty=tags.get("slipway.git.dirty") == "true",
+        data=tuple(sorted((key.removeprefix(_DATA), value) for key, value in tags.items() if key.startswith(_DATA))),
         parameters=tuple(sorted(run.data.params.items())),
         plots=_plots(run.info.artifact_uri),
     )

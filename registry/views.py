@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import sqrt
+from statistics import NormalDist
 
 from registry.book import Found
 from registry.standing import Standing
@@ -17,6 +19,50 @@ class Shown:
     standing: Standing
     verdicts: tuple[Verdict, ...]
     decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One measure of candidate and champion; `interval` where one is known: of shares of rows, at 95 %."""
+
+    name: str
+    mine: float | None
+    theirs: float | None
+    interval: tuple[float, float] | None = None
+    theirs_interval: tuple[float, float] | None = None
+
+
+def side_by_side(row: Shown, champion: Shown | None) -> list[Measured]:
+    """Every measure that either has."""
+    mine, theirs = _figures(row), _figures(champion) if champion else {}
+    return [
+        Measured(name, _value(mine, name), _value(theirs, name), _interval(mine, name), _interval(theirs, name))
+        for name in sorted(mine.keys() | theirs.keys())
+    ]
+
+
+Figures = dict[str, tuple[float, int]]
+
+
+def _figures(shown: Shown) -> Figures:
+    evidence = shown.standing.evidence
+    return {m.name: (m.value, evidence.rows) for m in evidence.measures} if evidence else {}
+
+
+def _value(figures: Figures, name: str) -> float | None:
+    return figures[name][0] if name in figures else None
+
+
+def _interval(figures: Figures, name: str) -> tuple[float, float] | None:
+    """Only the accuracy is a share of all rows; how many rows a class has, the evidence does not say."""
+    return wilson(*figures[name]) if name == "accuracy" and name in figures else None
+
+
+def wilson(share: float, rows: int) -> tuple[float, float]:
+    """The 95 % interval of a share of so many rows: Wilson (1927), JASA 22, 209-212."""
+    z = NormalDist().inv_cdf(0.975)
+    centre, spread = share + z * z / (2 * rows), z * sqrt(share * (1 - share) / rows + z * z / (4 * rows * rows))
+    return max(0.0, (centre - spread) / (1 + z * z / rows)), min(1.0, (centre + spread) / (1 + z * z / rows))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,12 @@ import base64
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
+import requests
+from matplotlib.figure import Figure
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.remote.webelement import WebElement
@@ -16,7 +19,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from registry import Stage, check
 from tests.chromium import chromium
-from tests.registry.servers import PASSWORD
+from tests.registry.servers import ADMIN, PASSWORD
 from tests.registry.world import World
 
 WAIT = 60
@@ -54,7 +57,7 @@ def saying(browser: WebDriver, text: str) -> str:
 
 def log_in(browser: WebDriver, name: str) -> None:
     """Send this login along from here on (with it in the address, pages may not fetch)."""
-    login = base64.b64encode(f"{name}:{PASSWORD}".encode()).decode()
+    login = base64.b64encode(f"{name}:{ADMIN[1] if name == ADMIN[0] else PASSWORD}".encode()).decode()
     browser.execute_cdp_cmd("Network.enable", {})
     browser.execute_cdp_cmd("Network.setExtraHTTPHeaders", {"headers": {"Authorization": f"Basic {login}"}})
 
@@ -69,18 +72,53 @@ def checked(logins: str, world: World) -> Iterator[World]:
 
 
 def test_a_reviewer_approves_on_the_page(browser: WebDriver, logins: str, checked: World, pictures: Path) -> None:
-    check.check(checked.candidate("page"))
+    check.check(checked.candidate("page", wrong=0.05))
+    move_as_bo(logins, "page")
+    version = checked.candidate("page")
+    described(version.run_id)
+    check.check(version)
     log_in(browser, "bo")
     browser.get(f"{logins}/slipway/approvals")
     saying(browser, "Versions that were checked")
     browser.save_screenshot(str(pictures / "approvals.png"))
-    find(browser, "//a[text()='page/1']").click()
-    assert "no approval" in saying(browser, "Candidate beside champion")
+    find(browser, "//a[text()='page/2']").click()
+    page = saying(browser, "Candidate beside champion")
+    assert "no approval" in page
+    assert "against champion 1 (95 %" in page
+    assert "Trained by ana" in page
+    plot = find(browser, "//img")
+    WebDriverWait(browser, WAIT).until(lambda _: int(str(plot.get_property("naturalWidth"))) > 0, message="the plot")
     find(browser, "//textarea").send_keys("the reds are fine")
-    browser.save_screenshot(str(pictures / "approve.png"))
+    whole_page(browser, pictures / "approve.png")
     find(browser, "//button[text()='Approve']").click()
-    assert "page/1 may enter Production" in saying(browser, "approved sha256")
+    assert "page/2 may enter Production" in saying(browser, "approved sha256")
     browser.save_screenshot(str(pictures / "approved.png"))
+
+
+def move_as_bo(address: str, name: str) -> None:
+    """A reviewer moves version 1 to Production, which approves it."""
+    said: Any = {"name": name, "version": "1", "stage": "Production", "archive_existing_versions": True}
+    url = f"{address}/api/2.0/mlflow/model-versions/transition-stage"
+    requests.post(url, json=said, auth=("bo", PASSWORD), timeout=30).raise_for_status()
+
+
+def described(run_id: str) -> None:
+    """What training leaves on a run: its code, its data, a parameter and a picture."""
+    client, figure = mlflow.MlflowClient(), Figure(figsize=(4, 3), layout="constrained")
+    tags = {"slipway.git.commit": "4f1c" * 10, "slipway.data.train": "9e0d" * 16, "slipway.data.test": "71ab" * 16}
+    for key, value in {**tags, "mlflow.user": "ana"}.items():
+        client.set_tag(run_id, key, value)
+    client.log_param(run_id, "flipped", "none")
+    axes = figure.subplots()
+    axes.imshow([[97, 3], [2, 98]], cmap="Blues")
+    axes.set(title="confusion", xlabel="said", ylabel="true", xticks=[0, 1], yticks=[0, 1])
+    client.log_figure(run_id, figure, "plots/confusion.png")
+
+
+def whole_page(browser: WebDriver, path: Path) -> None:
+    """A screenshot of the page from top to bottom."""
+    taken = browser.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True})
+    path.write_bytes(base64.b64decode(taken["data"]))
 
 
 def move_in_the_ui(browser: WebDriver, address: str, name: str, who: str) -> None:
@@ -96,13 +134,16 @@ def move_in_the_ui(browser: WebDriver, address: str, name: str, who: str) -> Non
     find(browser, "//*[@role='dialog']//button[contains(., 'OK')]").click()
 
 
-def test_the_registry_ui_refuses_the_author_and_obeys_a_reviewer(
+def test_the_registry_ui_refuses_author_ci_and_admin_and_obeys_a_reviewer(
     browser: WebDriver, logins: str, checked: World, pictures: Path
 ) -> None:
     check.check(checked.candidate("ui"))
     move_in_the_ui(browser, logins, "ui", who="ana")
     assert "author ana does not count" in saying(browser, "ui/1 may not enter Production")
     browser.save_screenshot(str(pictures / "refused-in-the-ui.png"))
+    for who, why in (("ci", "ci is a CI identity"), ("root", "root is not among the policy's approvers")):
+        move_in_the_ui(browser, logins, "ui", who=who)
+        assert why in saying(browser, why)
     assert checked.stages("ui") == {1: (Stage.NONE, ())}
     move_in_the_ui(browser, logins, "ui", who="bo")
     WebDriverWait(browser, WAIT).until(lambda _: checked.stages("ui") == {1: (Stage.PRODUCTION, ("champion",))})

@@ -188,6 +188,32 @@ def test_what_was_here_before_is_adopted_as_it_stands_and_can_be_released(world:
     assert release("images").version == 1
 
 
+def test_plain_mlflow_goes_on_using_an_adopted_database(world: World) -> None:
+    plain = mlflow.MlflowClient(registry_uri=f"sqlite:///{world.folder / 'mlflow.db'}")
+    plain.create_registered_model("old")
+    plain.create_model_version("old", str(world.folder), await_creation_for=0)
+    plain.set_model_version_tag("old", "1", "note", "kept")
+    plain.set_registered_model_alias("old", "best", "1")
+    assert run(commands.adopt).exit_code == 0
+    plain.create_model_version("old", str(world.folder), await_creation_for=0)
+    plain.transition_model_version_stage("old", "2", "Production", archive_existing_versions=True)
+    plain.set_registered_model_alias("old", "champion", "2")
+    plain.set_model_version_tag("old", "1", "note", "changed")
+    plain.update_model_version("old", "1", "the first")
+    plain.delete_model_version_tag("old", "1", "note")
+    found = plain.get_registered_model("old")
+    assert {alias: int(number) for alias, number in found.aliases.items()} == {"best": 1, "champion": 2}
+    plain.rename_registered_model("old", "new")
+    plain.delete_model_version("new", "1")
+    assert [int(v.version) for v in plain.search_model_versions("name = 'new'")] == [2]
+    again = run(commands.adopt)
+    assert again.stdout == "new/2 in Production; next: slipway check new/2, then promote it\n"
+    with pytest.raises(ReleaseMissing):
+        release("new")
+    plain.delete_registered_model("new")
+    assert run(commands.__getattr__("ledger"), "verify").exit_code == 0
+
+
 def test_what_is_out_of_step_is_named_when_it_is_adopted(world: World) -> None:
     world.train()
     plain = mlflow.MlflowClient(registry_uri=f"sqlite:///{world.folder / 'mlflow.db'}")

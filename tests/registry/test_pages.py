@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 
 import mlflow
+import pytest
 import requests
 
 from registry import Stage, check, mlflow_store
+from registry.views import wilson
 from tests.registry.servers import ADMIN, PASSWORD
 from tests.registry.world import World
 
@@ -45,6 +47,39 @@ def test_candidate_and_champion_stand_side_by_side(server: str, remote: World) -
     assert "<th>beside/2</th><th>beside/1</th>" in page
     assert "against champion 1 (95 %" in page
     assert "registered by ana" in page
+
+
+def test_a_reviewer_sees_who_trained_it_on_what_how_sure_the_figures_are_and_the_whole_history(
+    server: str, remote: World
+) -> None:
+    remote.released("whole")
+    version = remote.candidate("whole", wrong=0.2)
+    client = mlflow.MlflowClient()
+    for key, value in {"slipway.git.commit": "c0ffee" * 6, "slipway.git.dirty": "true", "slipway.data.train": "5eed",
+                       "mlflow.user": "ana@laptop"}.items():  # fmt: skip
+        client.set_tag(version.run_id, key, value)
+    client.log_param(version.run_id, "wrong", 0.2)
+    client.log_dict(version.run_id, {}, "plots/none.json")
+    client.log_text(version.run_id, "<svg xmlns='http://www.w3.org/2000/svg'/>", "plots/confusion.svg")
+    check.check(version)
+    page = requests.get(f"{server}/slipway/approvals/whole/2", timeout=30).text
+    assert "ana@laptop, 20" in page
+    assert f"<code>{'c0ffee' * 6}</code> <span" in page
+    assert "<th>Data, train</th><td><code>5eed</code>" in page
+    assert re.search(r'<td>accuracy</td><td class="n">0\.\d{4} <span class="soft">\(95 % 0\.\d{4} to \d\.\d{4}\)', page)
+    assert "<td>wrong</td><td>0.2</td>" in page
+    assert page.count("<img ") == 1
+    picture = re.search(r'src="(/get-artifact[^"]+confusion\.svg)"', page)
+    assert picture
+    assert requests.get(server + picture[1].replace("&amp;", "&"), timeout=30).status_code == 200
+    assert "whole/1</td>" in page.split("<h2>History of whole</h2>")[1], "the champion's history too"
+
+
+@pytest.mark.parametrize(
+    ("share", "rows", "low", "high"), [(0.9, 100, 0.8256, 0.9448), (0, 10, 0, 0.2775), (1, 10, 0.7225, 1)]
+)
+def test_the_interval_of_a_share_is_wilsons(share: float, rows: int, low: float, high: float) -> None:
+    assert wilson(share, rows) == pytest.approx((low, high), abs=1e-4)
 
 
 def test_a_claimed_name_approves_and_is_recorded_as_claimed(server: str, remote: World) -> None:
