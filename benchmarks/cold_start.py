@@ -21,7 +21,9 @@ import time
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from benchmarks import record
 from benchmarks.digits import digits_bundle
 from serving import package
 
@@ -183,16 +185,21 @@ def session_call(folder: Path) -> float:
 
 
 def report(subjects: list[Subject], session: float, layer: Path, release: Path) -> None:
-    """Print what was seen, each beside the bare handler."""
+    """Print and keep what was seen, each beside the bare handler."""
     bare, ours = subjects[0], subjects[1]
     base = statistics.median(bare.first)
+    kept: dict[str, Any] = {"raw session call ms": session, "layer bytes": layer.stat().st_size,
+                            "release bytes": release.stat().st_size}
     print(f"{'':28}{'first ms':>10}{'x bare':>8}{'warm ms':>10}{'MB':>7}")
-    for one in subjects:
+    for one in (subject for subject in subjects if subject.first):
         first, warm = statistics.median(one.first), statistics.median(one.warm)
+        kept[one.name] = {"first ms": first, "times bare": first / base, "warm ms": warm, "peak MB": max(one.memory)}
         print(f"{one.name:28}{first:10.1f}{first / base:8.2f}{warm:10.3f}{max(one.memory):7.0f}")
     over = statistics.median(ours.warm) - statistics.median(bare.warm) - session
     print(f"raw session call {session:.3f} ms; a warm call over bare handler and session {over:.3f} ms")
+    kept["warm ms over bare and session"] = over
     print(f"layer {layer.stat().st_size / 1e6:.1f} MB zipped, release {release.stat().st_size / 1e6:.2f} MB zipped")
+    record.write("cold_start", record.machine(("onnxruntime", "awslambdaric", "tensorflow")), kept)
 
 
 if __name__ == "__main__":

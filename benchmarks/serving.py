@@ -30,6 +30,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import record
+
 SUBJECTS = Path(__file__).with_name("serving_subjects")
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "slipway" / "benchmarks"
 PORT = 18200
@@ -58,10 +60,12 @@ def main() -> None:
         raise SystemExit("wrk is not installed; Next: apt-get install wrk")
     with tempfile.TemporaryDirectory(prefix="slipway-bench-") as scratch:
         subjects = prepared(Path(scratch), chosen.only)
+        alone = []
         for _ in range(chosen.turns):
             for subject in subjects:
                 take_turn(subject, Path(scratch), chosen.seconds)
-        report(subjects, raw(Path(scratch)))
+            alone.append(raw(Path(scratch)))
+        report(subjects, statistics.median(alone))
 
 
 def prepared(scratch: Path, only: list[str]) -> list[Subject]:
@@ -244,15 +248,20 @@ def raw(scratch: Path) -> float:
 
 
 def report(subjects: list[Subject], alone: float) -> None:
-    """Print the medians, and how ours compares."""
+    """Print and keep the medians, and how ours compares."""
     ours: dict[str, Any] = {}
+    kept: dict[str, Any] = {"raw batches of 32 a second": alone}
     for subject in subjects:
         for name, seen in subject.seen.items():
             rate, late = (statistics.median(column) for column in zip(*seen, strict=True))
             ours.setdefault(name, (rate, late))
+            kept[f"{subject.name}, {name}"] = {"requests a second": rate, "p99 ms": late,
+                                               "slipway times": ours[name][0] / rate}
             print(f"{subject.name:22}{name:>9}{rate:12,.0f} requests/s   p99 {late:8.2f} ms   "
                   f"slipway is {ours[name][0] / rate:6.1f} x, p99 {ours[name][1] / late:5.2f} x")
-    print(f"raw onnxruntime, batches of 32: {alone:,.0f}/s; 32 npy reaches {ours['32 npy'][0] / alone:.2f} of it")
+    if "32 npy" in ours:
+        print(f"raw onnxruntime, batches of 32: {alone:,.0f}/s; 32 npy reaches {ours['32 npy'][0] / alone:.2f} of it")
+    record.write("serving", record.machine(("onnxruntime", "mlflow")), kept)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from .small import LambdaFront, bundle_of
 
 SECONDS = float(os.environ.get("SLIPWAY_FUZZ_SECONDS", "30"))
-KINDS = ("rows", "table", "words", "pixels")
+KINDS = ("rows", "table", "words", "pixels", "logs")
 CONTENT = ("application/json", "text/csv", "application/x-npy", "image/png", "text/plain", "", "a/b")
 SEEDS = (b'{"instances": [[1, 2, 3, 4]]}', b"age,city,user\n1,Rome,1\n", b"\x93NUMPY\x01\x00v\x00{'descr': '<f4', "
          b"'fortran_order': False, 'shape': (1, 4), }", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b"good bad")
@@ -80,17 +80,25 @@ def test_no_event_makes_the_handler_raise(lambdas: dict[str, LambdaFront]) -> No
     spend(SECONDS / 2, case)
 
 
-def test_a_hundred_thousand_requests_leave_no_more_memory_in_use(lambdas: dict[str, LambdaFront], capfd: Any) -> None:
-    front = lambdas["rows"].module
-    asked = [{"instances": [[1, 2, 3, 4]]}, {"instances": [[1, 2]]}, {"x": 1}, {"instances": "a"}]
+ASKED: dict[str, list[dict[str, Any]]] = {
+    "rows": [{"instances": [[1, 2, 3, 4]]}, {"instances": [[1, 2]]}, {"x": 1}, {"instances": "a"}],
+    "table": [{"instances": [{"age": 1, "city": "Rome", "user": 1}]}, {"instances": [{"age": 1, "city": "Oslo" * 50,
+                                                                                      "user": 1}]}, {"inputs": {}}],
+    "logs": [{"instances": [[1, 2, 3, 4]]}, {"instances": [[-1, 2, 3, 4]]}]}
+
+
+@pytest.mark.parametrize(("kind", "turns"), [("rows", 100_000), ("table", 20_000), ("logs", 20_000)])
+def test_a_hundred_thousand_requests_leave_no_more_memory_in_use(
+        kind: str, turns: int, lambdas: dict[str, LambdaFront], capfd: Any) -> None:
+    front, asked = lambdas[kind].module, ASKED[kind]
     with capfd.disabled(), Path(os.devnull).open("w") as nowhere:
         kept, front.sys.stdout = front.sys.stdout, nowhere
         try:
-            for turn in range(20_000):
-                front.handler(asked[turn % 4], None)
+            for turn in range(turns // 5):
+                front.handler(asked[turn % len(asked)], None)
             before = resident()
-            for turn in range(80_000):
-                front.handler(asked[turn % 4], None)
+            for turn in range(turns - turns // 5):
+                front.handler(asked[turn % len(asked)], None)
             assert resident() - before < 2_000_000
         finally:
             front.sys.stdout = kept

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import re
 import signal
 import socket
@@ -114,6 +116,26 @@ def test_metrics_count_what_was_answered_and_refused(folder: Path) -> None:
     assert 'slipway_requests_total{model="rows",version="3",status="4xx"} 1' in said
     assert 'slipway_rows_total{model="rows",version="3"} 1' in said
     assert 'slipway_request_seconds_count{model="rows",version="3"} 2' in said
+
+
+def test_many_requests_leave_no_more_memory_in_use(folder: Path) -> None:
+    """5,000 of them; `SLIPWAY_LONG=100000 pytest tests/serving/test_server.py` asks more."""
+    packed = io.BytesIO()
+    np.save(packed, np.ones((512, 4), np.float32))  # an answer that is not given back would show
+    bodies = ((BODY, "application/json"), (packed.getvalue(), "application/x-npy"), (b"{", "application/json"))
+    asks = b"".join(b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n%b" % (
+        kind.encode(), len(body), body) for body, kind in bodies)
+    turns = int(os.environ.get("SLIPWAY_LONG", "5000")) // 30
+    with server(folder) as (front, process), socket.create_connection(("127.0.0.1", front.port)) as line:
+        def ask() -> int:
+            line.sendall(asks * 10)
+            said = b""
+            while said.count(b"HTTP/1.1 ") < 30 or not said.endswith(b"}"):
+                said += line.recv(1 << 16)
+            return int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+        seen = [ask() for _ in range(turns)]
+    assert seen[-1] - seen[turns // 5] < 2_000_000
 
 
 def test_many_at_once_get_their_own_answers(front: ServerFront, folder: Path) -> None:
