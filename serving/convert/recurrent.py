@@ -25,11 +25,12 @@ GATES = {"LSTM": (0, 3, 1, 2), "GRU": (0, 1, 2)}
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """What stands between the numbers of words and the last state: an input, an embedding, recurrent layers."""
+    """What leads from the numbers of words to the last state: input, embedding, recurrent layers; and that state."""
 
     given: Any
     embedding: Any
     layers: tuple[Any, ...]
+    state: Any
 
 
 @dataclass
@@ -62,19 +63,32 @@ def export(model: Any) -> onnx.ModelProto | None:
 
     from .keras_ import export_any
 
+    model, names_outside = _unwrapped(model)
     chain = _chain(model)
     if chain is None:
         return None
     others = [t for t in model.inputs if t.name != chain.given.name]
-    rest = keras.Model([chain.layers[-1].output, *others], model.outputs)
+    rest = keras.Model([chain.state, *others], model.outputs)
     tail = compose.add_prefix(export_any(rest), "tail_")
     head = _head(chain)
     head.ir_version = tail.ir_version
     names = [t.name for t in tail.graph.input]
     state = next(n for n in names if not any(n.split(":")[0].endswith(o.name) for o in others))
     made = compose.merge_models(head, tail, io_map=[("state", state)])
+    for value in made.graph.input:
+        value.name = names_outside.get(value.name, value.name)
+    for node in made.graph.node:
+        node.input[:] = [names_outside.get(name, name) for name in node.input]
     onnx.checker.check_model(made)
     return made
+
+
+def _unwrapped(model: Any) -> tuple[Any, dict[str, str]]:
+    """The network itself where it stands as a whole in another, which only names its input anew; and those names."""
+    inner = [layer for layer in model.layers if type(layer).__name__ != "InputLayer"]
+    if len(inner) == len(model.inputs) == 1 and type(inner[0]).__name__ == "Functional":
+        return inner[0], {inner[0].inputs[0].name: model.inputs[0].name}
+    return model, {}
 
 
 def _chain(model: Any) -> Chain | None:
@@ -82,7 +96,7 @@ def _chain(model: Any) -> Chain | None:
     if not recurrent or not all(_is_plain(layer) for layer in recurrent):
         return None
     last = recurrent[-1]
-    found, tensor = [last], last._inbound_nodes[0].input_tensors[0]
+    found, tensor = [last], _node(last, model).input_tensors[0]
     if _first(last).return_sequences:
         return None
     while True:
@@ -91,13 +105,19 @@ def _chain(model: Any) -> Chain | None:
         if _cells(layer):
             found.insert(0, layer)
         elif kind == "Embedding":
-            given = layer.input
+            given = _node(layer, model).input_tensors[0]
             is_input = type(given._keras_history.operation).__name__ == "InputLayer"
             whole = len(found) == len(recurrent) and is_input and len(given.shape) == 2
-            return Chain(given, layer, tuple(found)) if whole else None
+            return Chain(given, layer, tuple(found), _node(last, model).output_tensors[0]) if whole else None
         elif kind not in PASSED:
             return None
-        tensor = layer._inbound_nodes[0].input_tensors[0]  # `layer.input` is a list where a mask came along
+        tensor = _node(layer, model).input_tensors[0]
+
+
+def _node(layer: Any, model: Any) -> Any:
+    """Where this network calls the layer. A layer is shared with each network that this one was cut from."""
+    own = [node for level in model._nodes_by_depth.values() for node in level]
+    return next(node for node in own if node.operation is layer)
 
 
 def _cells(layer: Any) -> list[Any]:

@@ -275,6 +275,22 @@ def test_a_masked_gru_answers_within_thirty_microseconds(save: Save) -> None:
     assert np.quantile(spent, 0.25) <= 30e-6
 
 
+@pytest.mark.parametrize("cell", ["GRU", "LSTM"])
+def test_a_recurrent_network_that_reads_text_is_rebuilt_without_a_loop(cell: str, save: Save) -> None:
+    import keras
+    import onnx
+    from keras import layers
+
+    text = keras.Input((), name="text", dtype="string")
+    codes = layers.TextVectorization(output_sequence_length=5, vocabulary=["good", "bad"])(text)
+    x = getattr(layers, cell)(8)(layers.Embedding(4, 6, mask_zero=True)(codes))
+    model = keras.Model({"text": text}, layers.Dense(2, activation="softmax")(layers.Dropout(0.2)(x)))
+    bundle = keras_files(save, model, {"text": np.array(["good bad", "bad", "", "what else"], object)})
+    operators = {node.op_type for node in onnx.load(bundle.folder / MODEL).graph.node}
+    assert cell in operators
+    assert "Loop" not in operators
+
+
 def test_an_onnx_model_is_taken_with_its_weights_inside(save: Save, tmp_path: Path) -> None:
     import mlflow.onnx
     from onnx import TensorProto, helper, numpy_helper
