@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +17,15 @@ def sign(folder: Path, private_key: Path) -> Path:
     Raises:
         ConfigurationInvalid: model-signing is not installed, or the file is no private EC key.
     """
-    signing = _installed()
+    signing, folder = _installed(), folder.resolve()  # what is signed must not say where the folder lay
+    written = folder / SIGNATURE
     try:
         config = signing.signing.Config().use_elliptic_key_signer(private_key=private_key)
-        config._signer._private_key = _Steady(config._signer._private_key)
-        config.set_hashing_config(_hashing(signing, folder)).sign(folder, folder / SIGNATURE)
+        config.set_hashing_config(_hashing(signing, folder)).sign(folder, written)
+        written.write_bytes(_steadied(written.read_bytes(), private_key))
     except ValueError as error:  # what cryptography says of a file that is no such key
         raise ConfigurationInvalid(f"{private_key.name} is no private EC key: {str(error).splitlines()[0]}") from None
-    return folder / SIGNATURE
+    return written
 
 
 def verify(folder: Path, public_key: Path) -> None:
@@ -42,22 +45,27 @@ def verify(folder: Path, public_key: Path) -> None:
         raise BundleInvalid(f"the signature of {folder.name} does not hold: {str(error).splitlines()[0]}") from None
 
 
-class _Steady:
-    """An EC key that gives the same bytes the same signature (RFC 6979), so that a deploy done twice changes nothing.
+def _steadied(signature: bytes, private_key: Path) -> bytes:
+    """The same signature, the same bytes for the same bundle, so that a deploy done twice changes nothing.
 
-    model-signing 1.1 has no setting for it.
+    model-signing 1.1 writes what it signs in an order that differs from process to process, and signs it with chance.
+    Here it is sorted, and signed as RFC 6979 says, in the same envelope (DSSE 1.0).
     """
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    def __init__(self, key: Any) -> None:
-        self._key = key
-
-    def sign(self, data: bytes, algorithm: Any) -> bytes:
-        from cryptography.hazmat.primitives.asymmetric import ec
-
-        return bytes(self._key.sign(data, ec.ECDSA(algorithm.algorithm, deterministic_signing=True)))
-
-    def public_key(self) -> Any:
-        return self._key.public_key()
+    key: Any = load_pem_private_key(private_key.read_bytes(), None)
+    told = json.loads(signature)
+    envelope = told["dsseEnvelope"]
+    payload = json.dumps(json.loads(base64.b64decode(envelope["payload"])), sort_keys=True).encode()
+    kind = envelope["payloadType"].encode()
+    signed = b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
+    hashed = {256: hashes.SHA256(), 384: hashes.SHA384(), 521: hashes.SHA512()}[key.key_size]
+    envelope["payload"] = base64.b64encode(payload).decode()
+    envelope["signatures"][0]["sig"] = base64.b64encode(
+        key.sign(signed, ec.ECDSA(hashed, deterministic_signing=True))).decode()
+    return (json.dumps(told, indent=1, sort_keys=True) + "\n").encode()
 
 
 def _hashing(signing: Any, folder: Path) -> Any:

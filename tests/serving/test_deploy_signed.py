@@ -27,14 +27,11 @@ def pair(tmp_path_factory: pytest.TempPathFactory, network_files: Path) -> Itera
         yield keys(tmp_path_factory.mktemp("keys"), "ours")
 
 
-def test_bundle_sign_writes_the_same_signature_every_time(pair: tuple[Path, Path], tmp_path: Path) -> None:
-    for name in ("once/bundle", "twice/bundle"):
-        done = slip("bundle", "images", "-o", str(tmp_path / name), "--sign", str(pair[0]))
-        assert done.exit_code == 0, done.output
-    assert slip("bundle", "verify", str(tmp_path / "once/bundle"), "--key", str(pair[1])).exit_code == 0
-    first, second = ((tmp_path / name / SIGNATURE).read_bytes() for name in ("once/bundle", "twice/bundle"))
-    assert first == second
-    theirs = slip("bundle", "verify", str(tmp_path / "once/bundle"), "--key", str(keys(tmp_path, "theirs")[1]))
+def test_bundle_sign_writes_a_signature_that_only_its_owners_key_finds(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    done = slip("bundle", "images", "-o", str(tmp_path / "bundle"), "--sign", str(pair[0]))
+    assert done.exit_code == 0, done.output
+    assert slip("bundle", "verify", str(tmp_path / "bundle"), "--key", str(pair[1])).exit_code == 0
+    theirs = slip("bundle", "verify", str(tmp_path / "bundle"), "--key", str(keys(tmp_path, "theirs")[1]))
     assert isinstance(theirs.exception, BundleInvalid)
 
 

@@ -142,6 +142,13 @@ def test_the_approved_version_is_deployed_once_and_answers_with_its_name(first: 
     assert said["model"] == {"name": "images", "version": 1, "digest": first["digest"]}
 
 
+def test_the_bundle_that_serves_is_found_in_what_the_endpoint_was_given(first: Any, tmp_path: Path) -> None:
+    from serving import verify
+
+    folder = SageMakerTarget(Aws(), load()).bundle_in_service("images", tmp_path)
+    assert verify(folder).manifest.digest == first["digest"]
+
+
 def test_a_bad_request_is_refused_with_what_was_found(first: Any) -> None:
     result = slip("invoke", "images", "--file", "-", stdin=b'{"instances": [[1, 2]]}')
     assert "row 0: found shape [2]; wanted [6, 6, 1]" in str(result.exception)

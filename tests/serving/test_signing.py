@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,9 +23,9 @@ from .small import bundle_of
 pytest.importorskip("model_signing", reason="the extra 'signing' is not installed")
 
 
-def keys(folder: Path, name: str) -> tuple[Path, Path]:
+def keys(folder: Path, name: str, curve: type[ec.EllipticCurve] = ec.SECP256R1) -> tuple[Path, Path]:
     """A private and a public EC key, as files."""
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = ec.generate_private_key(curve())
     private, public = folder / f"{name}.pem", folder / f"{name}.pub"
     private.write_bytes(key.private_bytes(pem.Encoding.PEM, pem.PrivateFormat.PKCS8, pem.NoEncryption()))
     public.write_bytes(key.public_key().public_bytes(pem.Encoding.PEM, pem.PublicFormat.SubjectPublicKeyInfo))
@@ -73,3 +76,25 @@ def test_a_file_that_is_no_key_is_named(tmp_path: Path) -> None:
     (tmp_path / "key.pem").write_text("nonsense")
     with pytest.raises(ConfigurationInvalid, match=r"key.pem is no private EC key"):
         signing.sign(bundle_of("rows", tmp_path / "bundle"), tmp_path / "key.pem")
+
+
+def test_the_same_bundle_has_the_same_signature_whatever_the_process_and_the_folder(tmp_path: Path) -> None:
+    public = keys(tmp_path, "ours")[1]
+    found = []
+    for seed in ("1", "2", "3"):
+        folder = bundle_of("rows", tmp_path / seed / "bundle")
+        code = f"import pathlib, serving.signing as s; s.sign(pathlib.Path('{seed}/bundle'), pathlib.Path('ours.pem'))"
+        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True,
+                              env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(Path.cwd())})
+        assert done.returncode == 0, done.stderr
+        signing.verify(folder, public)
+        found.append((folder / "model.sig").read_bytes())
+    assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("curve", [ec.SECP256R1, ec.SECP384R1, ec.SECP521R1])
+def test_a_key_on_each_curve_that_model_signing_takes_signs(curve: type[ec.EllipticCurve], tmp_path: Path) -> None:
+    private, public = keys(tmp_path, "ours", curve)
+    folder = bundle_of("rows", tmp_path / "bundle")
+    signing.sign(folder, private)
+    signing.verify(folder, public)
