@@ -86,7 +86,7 @@ def _split(value: Any, tensors: tuple[Tensor, ...]) -> Blocks:
     if not isinstance(value, dict) or not isinstance(value.get("data"), list):
         raise BadRequest("'dataframe_split' is no object with 'columns' and 'data'", status=422)
     names = value.get("columns", [t.name for t in tensors])
-    if not isinstance(names, list) or not all(isinstance(n, (str, int)) for n in names):
+    if not isinstance(names, list) or not all(type(n) in (str, int) for n in names):
         raise BadRequest("'columns' is no list of names", status=422)
     return of_columns([str(n) for n in names], value["data"], tensors)
 
