@@ -146,6 +146,8 @@ def sagemaker_deployer(names: Names) -> tuple[Statement, ...]:
         Statement("MendEndpoints", ("sagemaker:UpdateEndpointWeightsAndCapacities", "sagemaker:DeleteEndpoint"),
                   endpoints),  # deleted only when it never served rightly
         Statement("LookAtAlarms", ("cloudwatch:DescribeAlarms",), ("*",)),  # composite ones are shown to nobody else
+        Statement("LookAtScaling", ("application-autoscaling:DescribeScalableTargets",), ("*",)),  # knows no resource
+        *_scaling(names),
         _pass(names, names.settings.sagemaker.role, "sagemaker.amazonaws.com"),
         _read_logs(names, "/aws/sagemaker/Endpoints/"),
     )
@@ -194,6 +196,24 @@ def sagemaker_runtime(names: Names) -> tuple[Statement, ...]:
         Statement("PullTheImage", pull, (own_images,)),
         Statement("Measure", ("cloudwatch:PutMetricData",), ("*",),
                   (Condition("StringLike", "cloudwatch:namespace", ("/aws/sagemaker/*", "AWS/SageMaker")),)),
+    )
+
+
+def _scaling(names: Names) -> tuple[Statement, ...]:
+    """Where endpoints scale: the targets have ids that AWS makes up, and their alarms are made in the caller's name."""
+    if names.settings.sagemaker.autoscaling is None:
+        return ()
+    role = names.account.arn("iam", "role/aws-service-role/sagemaker.application-autoscaling.amazonaws.com/*",
+                             regional=False)
+    return (
+        Statement("LookAtPolicies", ("application-autoscaling:DescribeScalingPolicies",), ("*",)),  # knows no resource
+        Statement("ScaleEndpoints", (
+            "application-autoscaling:RegisterScalableTarget", "application-autoscaling:PutScalingPolicy",
+            "application-autoscaling:DeregisterScalableTarget"),
+                  (names.account.arn("application-autoscaling", "scalable-target/*"),)),
+        Statement("KeepScalingAlarms", ("cloudwatch:PutMetricAlarm", "cloudwatch:DeleteAlarms"),
+                  (names.account.arn("cloudwatch", "alarm:TargetTracking-endpoint/*"),)),
+        Statement("LetAwsScale", ("iam:CreateServiceLinkedRole",), (role,)),
     )
 
 

@@ -98,6 +98,8 @@ def needs(call: Recorded) -> list[Need]:
         return _s3(call)
     if call.service == "logs":
         return [Need("logs:FilterLogEvents", ACCOUNT.arn("logs", f"log-group:{call.body['logGroupName']}"))]
+    if call.service == "application-autoscaling":
+        return [Need(f"application-autoscaling:{call.operation}", "*")]  # a target's id is AWS's own
     if call.service == "cloudwatch":
         return [Need(f"cloudwatch:{call.operation}", "*")]
     return _sagemaker(call) if call.service.startswith("sagemaker") else _lambda(call)

@@ -90,7 +90,7 @@ def test_only_actions_that_know_no_resource_or_have_a_condition_are_allowed_on_e
             for action in one.actions if "*" in one.resources}
     assert wide == {"lambda:ListLayerVersions", "lambda:ListFunctions", "cloudwatch:GetMetricStatistics",
                     "cloudwatch:DescribeAlarms", "ecr:GetAuthorizationToken",
-                    "cloudwatch:PutMetricData"}
+                    "cloudwatch:PutMetricData", "application-autoscaling:DescribeScalableTargets"}
 
 
 def test_a_journal_cannot_be_written_by_a_publisher_nor_a_release_by_a_deployer() -> None:
@@ -127,3 +127,14 @@ def test_the_command_prints_what_iam_takes() -> None:
 
 def test_the_commands_choices_are_the_policies() -> None:
     assert (operate_commands.ROLES.choices, operate_commands.PLACES.choices) == (ROLES, TARGETS)
+
+
+def test_who_deploys_may_scale_only_where_endpoints_scale() -> None:
+    scaled = Settings.model_validate({"sagemaker": {"autoscaling": {"most": 3, "invocations": 100}}})
+    sids = [{one.sid for one in policy("deployer", "sagemaker", settings, ACCOUNT).statements}
+            for settings in (Settings(), scaled)]
+    assert sids[1] - sids[0] == {"LookAtPolicies", "ScaleEndpoints", "KeepScalingAlarms", "LetAwsScale"}
+    for one in policy("deployer", "sagemaker", scaled, ACCOUNT).statements:
+        for action in one.actions:
+            service, name = action.split(":")
+            assert name.lower() in known_to_aws()[service]["Actions"], action
