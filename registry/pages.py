@@ -19,7 +19,7 @@ from jinja2 import Environment, FileSystemLoader
 from registry import telling
 from registry.identity import current_actor
 from registry.ledger import Entry
-from registry.views import Refusal, Shown, side_by_side
+from registry.views import Refusal, Shown, side_by_side, slices
 from registry.wire import WordShape
 
 _PAGES = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True)
@@ -119,7 +119,8 @@ def _version(server: Server, model: str, number: int, said: str, status: int = 2
         return _page(server, "waiting.html", 404, rows=registry.waiting())
     (row, champion), entries = found, registry.said_of(model)
     return _page(
-        server, "version.html", status, row=row, champion=champion, said=said, measures=side_by_side(row, champion),
+        server, "version.html", status, row=row, champion=champion, said=said,
+        measures=side_by_side(row, champion), slices=slices(row),
         run=_run_of(server, row, champion), history=[(entry, telling.told(entry)) for entry in entries],
         glass=telling.GLASS,
     )  # fmt: skip

@@ -41,6 +41,27 @@ def side_by_side(row: Shown, champion: Shown | None) -> list[Measured]:
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class SliceShown:
+    """One group of held-out rows, how many they are, and the candidate's figures on it."""
+
+    name: str
+    rows: int
+    figures: tuple[Measured, ...]
+
+
+def slices(row: Shown) -> list[SliceShown]:
+    """Every slice that the evidence holds; none where it was recorded before there were any."""
+    measured = row.standing.evidence.measured if row.standing.evidence else None
+    return [
+        SliceShown(str(cut), cut.rows, tuple(
+            Measured(name, value, None, wilson(value, cut.rows) if name == "accuracy" else None)
+            for name, value in sorted(cut.measures.items())
+        ))
+        for cut in (measured.slices if measured else ())
+    ]  # fmt: skip
+
+
 Figures = dict[str, tuple[float, int]]
 
 

@@ -9,7 +9,9 @@ import pytest
 import requests
 
 from registry import Stage, check, mlflow_store
+from registry.measured import Measured, Slice
 from registry.views import wilson
+from tests.registry.saying import evidence
 from tests.registry.servers import ADMIN, PASSWORD
 from tests.registry.world import World
 
@@ -73,6 +75,17 @@ def test_a_reviewer_sees_who_trained_it_on_what_how_sure_the_figures_are_and_the
     assert picture
     assert requests.get(server + picture[1].replace("&amp;", "&"), timeout=30).status_code == 200
     assert "whole/1</td>" in page.split("<h2>History of whole</h2>")[1], "the champion's history too"
+
+
+def test_slices_are_shown_with_their_rows_and_how_sure_the_accuracy_is(server: str, remote: World) -> None:
+    version = remote.candidate("cut")
+    cut = Slice("colour", "<red>", 40, {"accuracy": 0.9, "recall_macro": 0.85})
+    told = evidence().model_copy(update={"measured": Measured("classes", slices=(cut,))})
+    mlflow_store.send_evidence(version, told)
+    page = requests.get(f"{server}/slipway/approvals/cut/1", timeout=30).text
+    assert "<td>colour=&lt;red&gt;</td><td class=\"n\">40</td>" in page
+    low, high = wilson(0.9, 40)
+    assert f"accuracy 0.9000 <span class=\"soft\">(95 % {low:.4f} to {high:.4f})</span>, recall_macro 0.8500" in page
 
 
 @pytest.mark.parametrize(
