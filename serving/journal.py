@@ -150,6 +150,8 @@ def is_open(entries: Sequence[Entry[Any]]) -> bool:
 def way_back(entries: Sequence[Entry[S]], version: int | None = None) -> Entry[S]:
     """Which deployment does a rollback return to: the one before the current, or the last of a given version?
 
+    A version that serves already is its own way back, so that a rollback that was cut off at its end can be run again.
+
     Raises:
         Refused: there is none.
     """
@@ -157,6 +159,8 @@ def way_back(entries: Sequence[Entry[S]], version: int | None = None) -> Entry[S
     if not done:
         raise Refused("nothing was deployed yet, so there is nothing to return to")
     current = done[-1].shipped
+    if version == current.version:
+        return done[-1]
     earlier = [e for e in done[:-1] if (e.shipped.version, e.shipped.digest) != (current.version, current.digest)]
     found = [e for e in earlier if version is None or e.shipped.version == version]
     if found:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 from collections.abc import Mapping
@@ -78,6 +79,15 @@ class Functions:
         """What does this version of a layer hold? The zip as Lambda gives it back."""
         with mapped(f"lambda:GetLayerVersionByArn {arn}"):
             return _fetched(self._lambda.get_layer_version_by_arn(Arn=arn)["Content"]["Location"])
+
+    def layer_sha256(self, arn: str) -> str:
+        """What is the SHA-256 of the zip of this version of a layer, hexadecimal, as Lambda says? Fetches nothing.
+
+        Raises:
+            AwsMissing: it was deleted; functions that use it keep it.
+        """
+        with mapped(f"lambda:GetLayerVersionByArn {arn}"):
+            return base64.b64decode(self._lambda.get_layer_version_by_arn(Arn=arn)["Content"]["CodeSha256"]).hex()
 
     def layers(self, name: str, runtime: str) -> Offer:
         """Which versions of a layer are published for this runtime, and is the runtime offered at all?"""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,17 +15,13 @@ import boto3
 import numpy as np
 import pytest
 
-from serving import Aws, Bundle, Settings, build, journal
-from serving.aws import Functions, Storage
+from serving import Aws, Settings, journal
 from serving.errors import AwsConflict, AwsFailed, Refused
-from serving.execution import execute
 from serving.golden import read_golden
 from serving.journal import Entry, Kind
-from serving.targets.lambda_ import names
 from serving.targets.lambda_.shipped import LambdaShipped
 from serving.targets.lambda_.target import LambdaTarget
 
-from .conftest import release_of
 from .test_deploy import answer, registered, registry_and_aws, slip
 
 BUCKET = "slipway-123456789012-us-east-1"
@@ -76,6 +73,70 @@ def test_status_names_every_place_and_no_drift(world: Path) -> None:
     (there,) = one["targets"]
     assert one["registry"].startswith("images/2 ") and there["journal"].startswith("images/2 ")
     assert one["drift"] == []
+
+
+OPENED: list[str] = []
+sys.addaudithook(lambda event, args: OPENED.append(str(args[0])) if event == "urllib.Request" else None)
+
+
+def fetched(*words: str) -> tuple[set[str], list[str]]:
+    """Run a command; the operations of AWS that it called, and which of Lambda's packages it downloaded."""
+    recorded.forget()
+    OPENED.clear()
+    answer(slip(*words, "--json"))
+    return {call.operation for call in recorded.calls()}, [url for url in OPENED if "/packages/" in url]
+
+
+def test_status_fetches_neither_code_nor_layer_and_asks_the_model_nothing(world: Path) -> None:
+    operations, packages = fetched("status", "images")
+    assert packages == []
+    assert not operations & {"GetFunction", "Invoke"}
+    assert len(fetched("verify", "images")[1]) == 2, "verify downloads both"
+
+
+def test_a_second_deploy_of_the_same_release_makes_no_call_that_changes_anything(world: Path) -> None:
+    recorded.forget()
+    assert answer(slip("deploy", "images", "--json"))["steps"] == 0
+    assert "HeadObject" in {call.operation for call in recorded.calls()}, "the calls are recorded"
+    assert recorded.changing() == []
+    assert "Invoke" not in {call.operation for call in recorded.calls()}
+
+
+def digits_files(folder: Path, seed: int) -> Path:
+    """What `slipway train images` registers, but for the training: its own network, its default settings."""
+    import keras
+
+    from train.settings import resolve
+    from train.tasks.images import CNN_SETTINGS, cnn
+    from train.words import Blueprint, Examples
+    from train.words import Kind as Task
+
+    keras.utils.set_random_seed(seed)
+    rows = np.random.default_rng(seed).uniform(0, 16, (32, 8, 8, 1)).astype(np.float32)
+    labels = tuple(str(digit) for digit in range(10))
+    train = Examples({"image": rows}, np.arange(32) % 10)
+    network = cnn(Blueprint(train, labels, Task.CLASSIFICATION, 16.0, resolve(CNN_SETTINGS, {}), seed))
+    (folder / "data").mkdir(parents=True)
+    network.save(folder / "data" / "model.keras")
+    arrays: dict[str, Any] = {"in.image": rows, "out.probabilities": network.predict({"image": rows}, verbose=0)}
+    np.savez(folder / "golden.npz", **arrays)
+    return described(folder, labels=list(labels))
+
+
+def test_a_new_release_of_the_digits_network_uploads_less_than_3_mb(world: Path, tmp_path: Path) -> None:
+    by_hand("s3", "create_bucket", Bucket="digits-bucket")
+    target, aws = LambdaTarget(Aws(), Settings(prefix="digits", bucket="digits-bucket")), Aws()
+    for number in (1, 2):
+        before = set(aws.storage.keys("digits-bucket", ""))
+        recorded.forget()
+        files = digits_files(tmp_path / str(number), number)
+        bundle = build(release_of(files), files, tmp_path / f"bundle-{number}")
+        plan = target.plan(bundle, tmp_path / str(number), lambda line: None)
+        execute(plan, aws, target.hands(read_golden(bundle.folder / "golden.npz")), lambda step, seconds: None)
+    new = [aws.storage.object("digits-bucket", key) for key in set(aws.storage.keys("digits-bucket", "")) - before]
+    uploads = [call for call in recorded.changing() if call.service == "s3"]
+    assert len(uploads) == len(new), "every upload is one of these objects"
+    assert 50_000 < sum(found.size for found in new if found) < 3_000_000
 
 
 def by_hand(client: str, operation: str, **arguments: Any) -> Any:
@@ -152,85 +213,6 @@ def test_the_previous_release_comes_back_without_the_registry_and_again_forward(
 def test_a_release_that_never_served_cannot_come_back(world: Path) -> None:
     result = slip("rollback", "images", "--to", "7")
     assert "Next: one of images/1" in str(result.exception)
-
-
-class Killed(BaseException):
-    """What kill -9 does to a deployer, as far as AWS can see: it stops between two calls."""
-
-
-CHANGING = frozenset({"create_bytes", "create_object", "publish_layer", "create_function", "update_code",
-                      "update_configuration", "publish_version", "create_alias", "move_alias", "delete",
-                      "delete_version", "delete_layer"})
-
-
-class Mortal:
-    """One service of AWS, whose changing calls are counted, and which dies before one of them."""
-
-    def __init__(self, service: Any, made: list[str], dies_before: int) -> None:
-        self._service, self._made, self._dies_before = service, made, dies_before
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._service, name)
-        if name not in CHANGING:
-            return found
-        if len(self._made) == self._dies_before:
-            raise Killed
-        self._made.append(name)
-        return found
-
-
-class MortalAws(Aws):
-    """Counts the calls that change anything, and dies before one of them."""
-
-    def __init__(self, dies_before: int = -1) -> None:
-        super().__init__()
-        self.made: list[str] = []
-        self._dies_before = dies_before
-
-    def __getattribute__(self, name: str) -> Any:
-        found = super().__getattribute__(name)
-        return Mortal(found, self.made, self._dies_before) if isinstance(found, Storage | Functions) else found
-
-
-def test_every_call_of_ours_that_changes_aws_is_counted() -> None:
-    reading = {"alias", "aliases", "everything", "function_zip", "invoke", "keys", "layer_zip", "layers", "object",
-               "read", "sha256", "state", "versions"}
-    public = {name for service in (Storage, Functions) for name in vars(service) if not name.startswith("_")}
-    assert public == reading | CHANGING
-
-
-@pytest.fixture(scope="module")
-def bundle(network_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return build(release_of(network_files), network_files, tmp_path_factory.mktemp("killed") / "bundle")
-
-
-def deploy_once(bundle: Bundle, scratch: Path, aws: Aws, settings: Settings) -> int:
-    shutil.rmtree(scratch / "function", ignore_errors=True)
-    target = LambdaTarget(aws, settings)
-    plan = target.plan(bundle, scratch, lambda line: None)
-    execute(plan, aws, target.hands(read_golden(bundle.folder / "golden.npz")), lambda step, seconds: None)
-    return len(plan.steps)
-
-
-def test_a_deploy_killed_before_any_of_its_calls_is_finished_by_the_next_one(
-    world: Path, bundle: Bundle, tmp_path: Path
-) -> None:
-    calls = 1
-    while calls:
-        number = calls - 1
-        bucket, whole = f"killed-{number}", MortalAws()
-        by_hand("s3", "create_bucket", Bucket=bucket)
-        settings = Settings(prefix=f"killed{number}", bucket=bucket)
-        with pytest.raises(Killed):
-            deploy_once(bundle, tmp_path, MortalAws(number), settings)
-        deploy_once(bundle, tmp_path, whole, settings)
-        assert deploy_once(bundle, tmp_path, Aws(), settings) == 0
-        target, name = LambdaTarget(whole, settings), names.function_name(settings, "images")
-        assert [v.version for v in whole.functions.versions(name)] == ["1"], "nothing was published twice"
-        assert [e.kind for e in target.logbook("images").read()][-2:] == [Kind.BEGAN, Kind.DONE]
-        assert all(finding.right for finding in target.in_service("images", thoroughly=True).findings)
-        calls = calls + 1 if len(whole.made) > 2 else 0  # the last call left was the note that it is done
-    assert number >= 10, "the plan has at least eleven calls that change something"
 
 
 SHIPPED = LambdaShipped(model="m", version=1, digest="d", bundle="b", code="c", layer="l", layer_sha256="s",

@@ -30,8 +30,9 @@ from serving.targets.sagemaker.steps import AskGolden
 from serving.targets.sagemaker.target import SageMakerTarget
 
 from .conftest import release_of
+from .recorded import Killed
 from .test_deploy import environment
-from .test_deploy_proof import BUCKET, Killed, by_hand
+from .test_deploy_proof import BUCKET, by_hand
 from .test_prune import release
 from .test_sagemaker_deploy import IMAGE
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from ...asking import ask_golden
 from ...aws import AliasState, Aws, FunctionState
-from ...errors import AwsFailed, GoldenFailed, NotDeployed, Refused
+from ...errors import AwsFailed, AwsMissing, GoldenFailed, NotDeployed, Refused
 from ...golden import Golden, read_golden
 from ...journal import Entry, deployed
-from ...proof import Finding, same, stored
+from ...proof import Finding, as_said, same, stored
 from ...runtime import manifest as manifests
 from ...runtime.core import GOLDEN
 from ...runtime.errors import BundleBroken
@@ -73,6 +73,19 @@ def prove(aws: Aws, service: Service, bucket: str) -> list[Finding]:
     return [*findings, *_bundle_and_answer(aws, service, code)]
 
 
+def glance(aws: Aws, service: Service, bucket: str) -> list[Finding]:
+    """The same by what AWS says of alias, code, layer, configuration and S3's copies; fetches and asks nothing."""
+    shipped, state = service.shipped, service.state
+    return [
+        _alias(service),
+        same("code, as Lambda says", base64.b64decode(state.code_sha256).hex(), shipped.code),
+        _layer_as_said(aws, state, shipped),
+        _configuration(service),
+        as_said(aws, bucket, names.code_key(shipped.model, shipped.digest, shipped.code), shipped.code, "code in S3"),
+        as_said(aws, bucket, names.layer_key(shipped.layer), shipped.layer_sha256, "layer in S3"),
+    ]
+
+
 def require_intact(aws: Aws, function: str, target: Entry[LambdaShipped]) -> None:
     """Is the Lambda version of an earlier deployment still the one that was deployed?
 
@@ -104,6 +117,16 @@ def _layers(aws: Aws, state: FunctionState, shipped: LambdaShipped) -> list[Find
     if len(state.layers) != 1:
         return [Finding("layer", False, f"{len(state.layers)} layers; wanted 1")]
     return [same("layer", hashlib.sha256(aws.functions.layer_zip(state.layers[0])).hexdigest(), shipped.layer_sha256)]
+
+
+def _layer_as_said(aws: Aws, state: FunctionState, shipped: LambdaShipped) -> Finding:
+    what = "layer, as Lambda says"
+    if len(state.layers) != 1:
+        return Finding(what, False, f"{len(state.layers)} layers; wanted 1")
+    try:
+        return same(what, aws.functions.layer_sha256(state.layers[0]), shipped.layer_sha256)
+    except AwsMissing:
+        return Finding(what, False, f"{state.layers[0]} was deleted; wanted {shipped.layer_sha256[:12]}")
 
 
 def _configuration(service: Service) -> Finding:

@@ -1,0 +1,58 @@
+"""What the local AWS was asked, and what shall go wrong there: its own door for tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import urllib.request
+from dataclasses import dataclass
+from typing import Any
+
+READING = ("Get", "List", "Head", "Describe", "Invoke", "Query")
+
+
+class Killed(BaseException):
+    """What kill -9 does to a deployer, as far as AWS can see: it stops between two calls."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call that reached the local AWS; the status is 0 when its answer was lost."""
+
+    service: str
+    operation: str
+    status: int
+
+    @property
+    def changes(self) -> bool:
+        """May it have changed anything? Told by AWS's own naming of operations."""
+        return not self.operation.startswith(READING)
+
+
+def _door(method: str, path: str, body: Any = None) -> Any:
+    request = urllib.request.Request(  # noqa: S310 - the local AWS
+        f"{os.environ['AWS_ENDPOINT_URL']}/_slipway/{path}", method=method,
+        data=None if body is None else json.dumps(body).encode())
+    with urllib.request.urlopen(request) as answer:  # noqa: S310 - as above
+        return json.loads(answer.read())
+
+
+def forget() -> None:
+    """Forget the calls that came, and what was still to go wrong."""
+    _door("DELETE", "calls")
+    _door("DELETE", "faults")
+
+
+def calls() -> list[Call]:
+    """Which calls came since `forget`?"""
+    return [Call(**seen) for seen in _door("GET", "calls")]
+
+
+def changing() -> list[Call]:
+    """Which of them may have changed something?"""
+    return [call for call in calls() if call.changes]
+
+
+def expect(kind: str, call: Call, *, skip: int = 0) -> None:
+    """Once, after so many that go well, a call like this goes wrong."""
+    _door("POST", "faults", {"kind": kind, "service": call.service, "operation": call.operation, "skip": skip})
