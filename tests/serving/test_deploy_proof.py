@@ -15,13 +15,16 @@ import boto3
 import numpy as np
 import pytest
 
-from serving import Aws, Settings, journal
+from serving import Aws, Settings, build, journal
 from serving.errors import AwsConflict, AwsFailed, Refused
+from serving.execution import execute
 from serving.golden import read_golden
 from serving.journal import Entry, Kind
 from serving.targets.lambda_.shipped import LambdaShipped
 from serving.targets.lambda_.target import LambdaTarget
 
+from . import recorded
+from .conftest import described, release_of
 from .test_deploy import answer, registered, registry_and_aws, slip
 
 BUCKET = "slipway-123456789012-us-east-1"
