@@ -45,7 +45,7 @@ def forget() -> None:
 
 def calls() -> list[Call]:
     """Which calls came since `forget`?"""
-    return [Call(**seen) for seen in _door("GET", "calls")]
+    return [Call(seen["service"], seen["operation"], seen["status"]) for seen in _door("GET", "calls")]
 
 
 def changing() -> list[Call]:
