@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -49,16 +50,22 @@ def _find(version: tuple[str, int]) -> ModelVersion:
 @click.command(epilog="Example: slipway check images/3")
 @reference
 @as_json
+@click.option("--summary", type=click.Path(dir_okay=False, path_type=Path), envvar="GITHUB_STEP_SUMMARY",
+              help="Append what came of it to this file, as Markdown; in GitHub Actions, to the job's summary.")
 @click.pass_context
-def check(ctx: click.Context, version: tuple[str, int], as_json: bool) -> None:
+def check(ctx: click.Context, version: tuple[str, int], as_json: bool, summary: Path | None) -> None:
     """Measure a version on its held-out rows beside the champion, and record the evidence.
 
     Exits with 1 when a gate did not pass.
     """
     from registry import check as measuring
+    from registry import report
 
     found = _find(version)
     evidence = measuring.check(found)
+    if summary:
+        with summary.open("a", encoding="utf-8") as file:
+            file.write(report.markdown(found, evidence))
     click.echo(json.dumps(_evidence_json(found, evidence), indent=2) if as_json else _table(found, evidence))
     if not evidence.passed:
         for verdict in evidence.verdicts:

@@ -100,6 +100,18 @@ def test_a_failed_gate_exits_with_one_and_still_is_recorded(world: World) -> Non
     assert [entry.kind.value for entry in mlflow_store.ledger("images")] == ["registered", "checked"]
 
 
+def test_a_summary_is_appended_as_markdown_that_a_ci_job_shows(world: World) -> None:
+    world.candidate()
+    path = world.folder / "summary.md"
+    path.write_text("before\n")
+    told = CliRunner().invoke(commands.check, ["images/1"], env={"GITHUB_STEP_SUMMARY": str(path)})
+    assert told.exit_code == 0, told.output
+    lines = path.read_text().splitlines()
+    assert lines[:2] == ["before", "## images/1: every gate passed"]
+    assert "| gate | verdict | numbers |" in lines
+    assert any(line.startswith("| overlap | passed | 0 of 200") for line in lines)
+
+
 def test_a_run_without_held_out_rows_cannot_be_checked(world: World) -> None:
     version = world.candidate()
     with mlflow.start_run():
