@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ import pytest
 from serving import bundle as bundles
 from serving.bundle import Bundle
 from serving.errors import ParityFailed, Unconvertible
-from serving.runtime.block import Block
 from serving.runtime.core import MODEL, Predictor
 from serving.runtime.errors import BadRequest
 
@@ -258,23 +256,6 @@ def test_a_word_number_past_the_embedding_is_refused(save: Save) -> None:
         served.answer({"instances": [[1, 2, 3, 10]]})
 
 
-def test_a_masked_gru_answers_within_thirty_microseconds(save: Save) -> None:
-    import keras
-    from keras import layers
-
-    words = keras.Input((20,), name="words", dtype="int32")
-    x = layers.GRU(16)(layers.Embedding(64, 8, mask_zero=True)(words))
-    model = keras.Model(words, layers.Dense(1, activation="sigmoid")(x))
-    served = Predictor(keras_files(save, model, {"words": np.ones((4, 20), np.int32)}).folder)
-    one = {"words": Block.of(np.array([[3, 5, 0, 7] * 5], np.int32))}
-    spent = []
-    for _ in range(2000):
-        started = time.perf_counter()
-        served._engine.run(served._outputs, one)
-        spent.append(time.perf_counter() - started)
-    assert np.quantile(spent, 0.25) <= 30e-6
-
-
 @pytest.mark.parametrize("cell", ["GRU", "LSTM"])
 def test_a_recurrent_network_that_reads_text_is_rebuilt_without_a_loop(cell: str, save: Save) -> None:
     import keras
@@ -316,5 +297,5 @@ def test_an_extra_that_is_not_installed_is_named(network_files: Path, tmp_path: 
         pytest.skip("torch is installed")
     files = Path(shutil.copytree(network_files, tmp_path / "files"))
     (files / "MLmodel").write_text(json.dumps({"flavors": {"pytorch": {}, "python_function": {}}}))
-    with pytest.raises(Unconvertible, match=r"extra that converts it is not installed; Next: pip install .*torch"):
+    with pytest.raises(Unconvertible, match=r"what converts it is not installed \(no \w+\); Next: pip install torch"):
         bundles.build(release_of(files), files, tmp_path / "bundle")

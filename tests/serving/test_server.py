@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
@@ -12,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,8 +21,12 @@ import pytest
 from serving.runtime.block import Block
 from serving.runtime.core import Predictor
 from serving.runtime.errors import BundleBroken
-from serving.runtime.server.batching import measure
+from serving.runtime.exchange import Exchange, Request
+from serving.runtime.server.batching import Batcher, measure
+from serving.runtime.server.http import App, Connection
+from serving.runtime.server.quick import QuickJson
 from serving.runtime.server.settings import Settings
+from serving.runtime.server.tally import SharedCounts, Tally
 
 from .small import EXAMPLES, ServerFront, bundle_of, server
 
@@ -201,3 +207,34 @@ def test_requests_are_joined_only_where_they_gain_and_agree(folder: Path) -> Non
     pace = measure(Predictor(folder), {"x": Block.of(EXAMPLES["rows"]["x"])})
     assert pace.together
     assert pace.row < pace.one
+
+
+def test_a_fault_that_nobody_foresaw_is_told_to_the_client_and_the_next_request_is_answered(folder: Path) -> None:
+    class Faulty(Exchange):
+        def read(self, request: Request) -> Any:
+            if request.body == b"boom":
+                raise ZeroDivisionError
+            return super().read(request)
+
+    async def asked() -> list[bytes]:
+        tally = Tally(1)
+        predictor, settings = Predictor(folder), Settings.of({})
+        exchange = Faulty(predictor, QuickJson(predictor.manifest), counts=SharedCounts(tally))
+        pace = measure(predictor, {"x": Block.of(EXAMPLES["rows"]["x"])})
+        app = App(exchange, Batcher(exchange, pace, settings.wait, tally), tally, settings, {})
+        loop = asyncio.get_running_loop()
+        listening = await loop.create_server(
+            lambda: Connection(app), "127.0.0.1", 0)  # type: ignore[arg-type, return-value]  # as in run.py
+        reader, writer = await asyncio.open_connection(*listening.sockets[0].getsockname())
+        heads = []
+        for body in (b"boom", BODY):
+            writer.write(b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                         b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+            await reader.readexactly(int(re.findall(rb"(?i)content-length: (\d+)", head)[0]))
+            heads.append(head.split(b"\r\n")[0])
+        writer.close()
+        listening.close()
+        return heads
+
+    assert asyncio.run(asked()) == [b"HTTP/1.1 500 Internal Server Error", b"HTTP/1.1 200 OK"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from ..exchange import JSON, Exchange, Request, Response
 from .batching import Batcher
 from .settings import Settings
 from .tally import Tally
+
+_log = logging.getLogger(__name__)
 
 HEAD = 32 * 1024  # bytes of a request's first line and headers
 LINGER = 1.0  # seconds
@@ -235,6 +238,9 @@ class Connection:
             response = self._routed(method, slot)
         except RuntimeFault as fault:
             response = self.app.exchange.refuse(fault) if fault.status != 503 else _said(503, str(fault))
+        except Exception:  # noqa: BLE001 - the outermost frame: the client is told, the worker lives on
+            _log.exception("a request could not be answered")
+            response = _said(500, "the server failed at this request; its log says why")
         if response:
             slot.reply(response)
 
