@@ -183,7 +183,7 @@ def children_with(answer: str) -> list[int]:
             words = (folder / "cmdline").read_bytes().decode().split("\0")
         except OSError:
             continue
-        if any(word.endswith("local/server.py") for word in words):
+        if any(word.endswith("localaws/server.py") for word in words):
             model = next((Path(word) for word in words if "/models/" in word), None)
             if model is not None and (model / "answer.txt").read_text() == answer:
                 found.append(int(folder.name))
