@@ -13,22 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from registry import digest, measuring, mlflow_store, policy, rehearsal, scan
+from registry import digest, figures, measuring, mlflow_store, policy, rehearsal, report, scan
+from registry.answers import Amounts, Answers, Classes
 from registry.errors import ModelUnusable, RegistryError
 from registry.evaluation import (
-    Indices,
-    Numbers,
-    calibration,
     class_indices,
-    classification,
-    discordant,
     probabilities_of,
-    regression,
-    relative_gain,
     sliced,
 )
 from registry.gates import Champion, rival
-from registry.measured import Calibration, Measured
+from registry.measured import Measured
 from registry.promotion import judged
 from registry.rows import RowDigests, row_digests
 from registry.standing import standing
@@ -36,6 +30,7 @@ from registry.wire import EvidenceShape, FileShape, PairedShape
 from registry.words import Evidence, FileDigest, ModelVersion, Stage
 
 HELD_OUT = "evaluation/held_out.npz"
+REPORT = "check"
 _log = logging.getLogger(__name__)
 
 
@@ -66,16 +61,35 @@ class Fetched:
         return digest.digest_of(self.files)
 
 
-def check(version: ModelVersion) -> Evidence:
+def check(version: ModelVersion, *, draw: bool = False) -> Evidence:
     """Measure, record and judge one version; the verdicts are those of the policy in force here.
+
+    Args:
+        version: what to measure.
+        draw: whether a report with figures is logged to the version's run, under `check/`.
 
     Raises:
         RegistryError: when the version's files or its held-out rows cannot be had.
     """
     with tempfile.TemporaryDirectory(prefix="slipway-check-") as scratch:
-        evidence = examine(version, Path(scratch)).evidence
-    mlflow_store.send_evidence(version, evidence)
-    return recorded(version)
+        examined = examine(version, Path(scratch))
+        mlflow_store.send_evidence(version, examined.evidence)
+        evidence = recorded(version)
+        if draw:
+            _log_report(version, evidence, examined, Path(scratch) / "report")
+    return evidence
+
+
+def _log_report(version: ModelVersion, evidence: Evidence, examined: Examined, into: Path) -> None:
+    """Draw and log what was found, the champion beside the candidate where both answer with the same kind."""
+    sides = {f"candidate {version}": examined.answers}
+    champion = examined.champion
+    if champion and champion.answers and champion.answers.kind == examined.answers.kind:
+        sides[f"champion {champion.fetched.version}"] = champion.answers
+    into.mkdir()
+    report.write(into, version, evidence, str(champion.fetched.version) if champion else "",
+                 dict(figures.drawn(sides, examined.rows.labels)))
+    mlflow_store.log_run_files(version, into, REPORT)
 
 
 def recorded(version: ModelVersion) -> Evidence:
@@ -97,7 +111,7 @@ class Rival:
     """The champion, downloaded, with what it says to the candidate's held-out rows; None where it cannot answer."""
 
     fetched: Fetched
-    answers: Classes | Amounts | None
+    answers: Answers | None
     unseen: NDArray[np.int64]
 
 
@@ -107,7 +121,7 @@ class Examined:
 
     evidence: EvidenceShape
     rows: HeldOut
-    answers: Classes | Amounts
+    answers: Answers
     champion: Rival | None
 
 
@@ -141,7 +155,7 @@ def _measured(
     mine: Fetched,
     rows: HeldOut,
     held_out: RowDigests,
-    answers: Classes | Amounts,
+    answers: Answers,
     champion: Rival | None,
     scratch: Path,
 ) -> Measured:
@@ -192,73 +206,7 @@ def _text_as_objects(values: NDArray[Any]) -> NDArray[Any]:
     return values.astype(object) if values.dtype.kind == "U" else values
 
 
-@dataclass(frozen=True, slots=True)
-class Classes:
-    """One class index per row, and the probability of each class where the model tells."""
-
-    said: Indices
-    labels: tuple[str, ...]
-    probabilities: Numbers | None = None
-
-    @property
-    def kind(self) -> str:
-        """What are the answers?"""
-        return "classes" if self.probabilities is None else "probabilities"
-
-    def take(self, rows: Indices) -> Classes:
-        """The answers to these rows."""
-        return Classes(self.said[rows], self.labels, None if self.probabilities is None else self.probabilities[rows])
-
-    def calibration(self, truth: NDArray[Any]) -> Calibration | None:
-        """How far are the probabilities from the truth?"""
-        if self.probabilities is None:
-            return None
-        return calibration(truth.astype(np.int64), self.probabilities)
-
-    def measures(self, truth: NDArray[Any]) -> dict[str, float]:
-        """Accuracy and recalls."""
-        return classification(truth.astype(np.int64), self.said, self.labels)
-
-    def against(self, champion: Classes | Amounts, truth: NDArray[Any]) -> dict[str, Any]:
-        """On how many rows is only one of the two right?"""
-        if not isinstance(champion, Classes):
-            raise ModelUnusable("the champion answers with numbers, not with classes")
-        mine_only, theirs_only = discordant(truth.astype(np.int64), self.said, champion.said)
-        return {"only_candidate": mine_only, "only_champion": theirs_only}
-
-
-@dataclass(frozen=True, slots=True)
-class Amounts:
-    """One number per row."""
-
-    said: Numbers
-
-    @property
-    def kind(self) -> str:
-        """What are the answers?"""
-        return "numbers"
-
-    def take(self, rows: Indices) -> Amounts:
-        """The answers to these rows."""
-        return Amounts(self.said[rows])
-
-    def calibration(self, truth: NDArray[Any]) -> Calibration | None:
-        """Numbers claim no probability."""
-        return None
-
-    def measures(self, truth: NDArray[Any]) -> dict[str, float]:
-        """Errors, and the variance explained."""
-        return regression(truth.astype(np.float64), self.said)
-
-    def against(self, champion: Classes | Amounts, truth: NDArray[Any]) -> dict[str, Any]:
-        """By what share is the mean error smaller?"""
-        if not isinstance(champion, Amounts):
-            raise ModelUnusable("the champion answers with classes, not with numbers")
-        relative = relative_gain(truth.astype(np.float64), self.said, champion.said)
-        return {"only_candidate": 0, "only_champion": 0, "relative": relative}
-
-
-def _answers(fetched: Fetched, rows: HeldOut) -> Classes | Amounts:
+def _answers(fetched: Fetched, rows: HeldOut) -> Answers:
     meaning = mlflow_store.meaning_of(fetched.folder)
     output = mlflow_store.predict(fetched.folder, rows.inputs)
     try:
@@ -287,7 +235,7 @@ def _rival(version: ModelVersion, rows: HeldOut, held_out: RowDigests, scratch: 
         return Rival(champion, None, unseen)
 
 
-def _paired(rows: HeldOut, answers: Classes | Amounts, champion: Rival | None) -> PairedShape | None:
+def _paired(rows: HeldOut, answers: Answers, champion: Rival | None) -> PairedShape | None:
     """Both on the rows that neither was trained on: a champion remembers its training rows, and would look better."""
     if champion is None or champion.answers is None or not len(champion.unseen):
         return None

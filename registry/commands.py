@@ -56,13 +56,14 @@ def _find(version: tuple[str, int]) -> ModelVersion:
 def check(ctx: click.Context, version: tuple[str, int], as_json: bool, summary: Path | None) -> None:
     """Measure a version on its held-out rows beside the champion, and record the evidence.
 
+    A report with figures is logged to the version's run: check/report.html and report.md.
     Exits with 1 when a gate did not pass.
     """
     from registry import check as measuring
     from registry import report
 
     found = _find(version)
-    evidence = measuring.check(found)
+    evidence = measuring.check(found, draw=True)
     if summary:
         with summary.open("a", encoding="utf-8") as file:
             file.write(report.markdown(found, evidence))

@@ -164,6 +164,12 @@ def fetch_run_file(version: ModelVersion, path: str, into: Path) -> Path | None:
         return Path(download_artifacts(run_id=version.run_id, artifact_path=path, dst_path=str(into)))
 
 
+def log_run_files(version: ModelVersion, folder: Path, under: str) -> None:
+    """Log a folder's files to the version's run."""
+    with _mapped():
+        MlflowClient().log_artifacts(version.run_id, str(folder), under)
+
+
 @dataclass(frozen=True, slots=True)
 class Meaning:
     """What a model's answers mean: classes (with their labels in index order), or numbers."""
