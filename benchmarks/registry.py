@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -41,19 +42,22 @@ from registry.words import Actor, FileDigest
 
 CREATED = 1_700_000_000_000
 FILES = tuple(FileDigest(f"file{i}.npz", f"{i:064x}", 1000) for i in range(10))
+MEASURED = Measured(
+    answers="classes", overlap=Overlap(1000, 4000, 0, 0, "d" * 64), compatibility=Compatibility(1, 1),
+    dependencies=(Dependency("numpy", "2.4.6", "BSD-3-Clause"),), scan=Scan(len(FILES)),
+    rehearsal=Rehearsal(golden=32, alike=32, tolerance=1e-4, p50_ms=1, p99_ms=2, memory_mb=66, bundle_mb=1),
+)  # fmt: skip
 EVIDENCE = EvidenceShape(
     digest=digest_of(FILES), files=tuple(FileShape(path=f.path, sha256=f.sha256, size=f.size) for f in FILES),
     held_out="0" * 64, rows=1000, paired=None,
     measures={"accuracy": 0.95, "recall_macro": 0.95, "recall_lowest": 0.9, **{f"recall.{i}": 0.9 for i in range(10)}},
-    measured=Measured(
-        answers="classes", overlap=Overlap(1000, 4000, 0, 0, "d" * 64), compatibility=Compatibility(1, 1),
-        dependencies=(Dependency("numpy", "2.4.6", "BSD-3-Clause"),), scan=Scan(len(FILES)),
-        rehearsal=Rehearsal(golden=32, alike=32, tolerance=1e-4, p50_ms=1, p99_ms=2, memory_mb=66, bundle_mb=1),
-    ),
+    measured=MEASURED,
 )  # fmt: skip
-BESIDE_THE_FIRST = EVIDENCE.model_copy(update={"paired": PairedShape(
-    champion=1, champion_digest=EVIDENCE.digest, rows=1000, only_candidate=20, only_champion=10,
-)})  # fmt: skip
+BESIDE_THE_FIRST = EVIDENCE.model_copy(update={
+    "paired": PairedShape(
+        champion=1, champion_digest=EVIDENCE.digest, rows=1000, only_candidate=20, only_champion=10),
+    "measured": replace(MEASURED, compatibility=Compatibility(1, 1, 1, EVIDENCE.digest)),
+})  # fmt: skip
 
 
 def fill(store: GovernedStore, models: int, versions: int) -> int:
