@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Generic
@@ -36,14 +35,14 @@ class Logbook(Generic[S]):
         keys = self.aws.storage.keys(self.bucket, self.prefix)
         return [journal.parse(self.aws.storage.read(self.bucket, key), key, self.shape) for key in keys]
 
-    def read_free(self, alive: Callable[[Entry[S]], bool] = journal.may_be_alive) -> list[Entry[S]]:
+    def read_free(self) -> list[Entry[S]]:
         """The same, for somebody who is about to deploy.
 
         Raises:
             Refused: somebody else is deploying.
         """
         entries = self.read()
-        journal.require_free(entries, datetime.now(UTC), alive)
+        journal.require_free(entries, datetime.now(UTC), journal.may_be_alive)
         return entries
 
     def begin(self, seq: int, shipped: Shipped, *, published: str, previous: str, reason: str = "") -> Begin:
