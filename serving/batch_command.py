@@ -23,8 +23,9 @@ def batch(model: str, source: str, to: str, kind: str, config: Path | None, as_j
     """Let the release of MODEL in service on SageMaker answer every object under an S3 prefix (batch transform)."""
     from . import config as configuration
     from .aws import Aws
-    from .targets.sagemaker.batch import run
+    from .targets.sagemaker.batch import Batch, run
 
     settings = configuration.load(config)
-    made = run(model, source, to, kind, Aws(settings.kms_key), settings, lambda line: click.echo(line, err=True))
+    made = run(Batch(model, source, to, kind), Aws(settings.kms_key), settings,
+               lambda line: click.echo(line, err=True))
     click.echo(json.dumps(asdict(made)) if as_json else f"answered: {made.to}")

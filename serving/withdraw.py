@@ -6,7 +6,7 @@ from .aws import Aws
 from .config import Settings
 from .targets import open_target
 from .targets.lambda_ import names as on_lambda
-from .targets.sagemaker.execution import settled
+from .targets.sagemaker.execution import take_out
 
 
 def withdraw(model: str, target: str, aws: Aws, settings: Settings) -> None:
@@ -21,7 +21,4 @@ def withdraw(model: str, target: str, aws: Aws, settings: Settings) -> None:
     if target == "lambda":
         aws.functions.delete_alias(on_lambda.function_name(settings, model), on_lambda.ALIAS)
         return
-    endpoint = place.place(model)
-    if aws.endpoints.endpoint(endpoint) is not None:
-        aws.endpoints.delete_endpoint(endpoint)
-        settled(aws, endpoint)
+    take_out(aws, place.place(model))

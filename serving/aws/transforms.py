@@ -46,6 +46,11 @@ class Transforms:
             found = self._sagemaker.describe_transform_job(TransformJobName=name)
             return found["TransformJobStatus"], found.get("FailureReason", "")
 
+    def stop(self, name: str) -> None:
+        """Begin to end a batch; what was answered stays."""
+        with mapped(f"sagemaker:StopTransformJob {name}"):
+            self._sagemaker.stop_transform_job(TransformJobName=name)
+
     @cached_property
     def _sagemaker(self) -> Any:
         return client("sagemaker")

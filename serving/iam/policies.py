@@ -18,6 +18,10 @@ ROLES = ("publisher", "deployer", "pruner", "runtime")
 TARGETS = ("lambda", "sagemaker")
 # What a release's bytes lie under; journals lie elsewhere, so that a publisher cannot say what serves.
 RELEASES = ("releases/*", "layers/*")
+# Where batches are read and answered with these policies; other places are to be added to the runtime's by hand.
+BATCHES = "batch/"
+LOOK_AT_SCALING = Statement(
+    "LookAtScaling", ("application-autoscaling:DescribeScalableTargets",), ("*",))  # knows no resource
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +136,7 @@ def lambda_deployer(names: Names) -> tuple[Statement, ...]:
 
 
 def sagemaker_deployer(names: Names) -> tuple[Statement, ...]:
-    """Take a release into service on SageMaker and back, ask it, prove it, read its log."""
+    """Take a release into service on SageMaker and back, ask it, let it answer batches, prove it, read its log."""
     configs, endpoints = names.regional("sagemaker", "endpoint-config/"), names.regional("sagemaker", "endpoint/")
     models = names.regional("sagemaker", "model/")
     return (
@@ -145,8 +149,11 @@ def sagemaker_deployer(names: Names) -> tuple[Statement, ...]:
         Statement("AskEndpoints", ("sagemaker:DescribeEndpoint", "sagemaker:InvokeEndpoint"), endpoints),
         Statement("MendEndpoints", ("sagemaker:UpdateEndpointWeightsAndCapacities", "sagemaker:DeleteEndpoint"),
                   endpoints),  # deleted only when it never served rightly
+        # The role that a batch runs as is the model's, so none is passed.
+        Statement("RunBatches", ("sagemaker:CreateTransformJob", "sagemaker:DescribeTransformJob",
+                                 "sagemaker:StopTransformJob"), names.regional("sagemaker", "transform-job/")),
         Statement("LookAtAlarms", ("cloudwatch:DescribeAlarms",), ("*",)),  # composite ones are shown to nobody else
-        Statement("LookAtScaling", ("application-autoscaling:DescribeScalableTargets",), ("*",)),  # knows no resource
+        LOOK_AT_SCALING,
         *_scaling(names),
         _pass(names, names.settings.sagemaker.role, "sagemaker.amazonaws.com"),
         _read_logs(names, "/aws/sagemaker/Endpoints/"),
@@ -167,13 +174,17 @@ def lambda_pruner(names: Names) -> tuple[Statement, ...]:
 
 
 def sagemaker_pruner(names: Names) -> tuple[Statement, ...]:
-    """Take a model out of service; models and configurations stay, `prune` removes none yet."""
+    """Remove what no kept release needs, or take a model out of service."""
+    models, configs = names.regional("sagemaker", "model/"), names.regional("sagemaker", "endpoint-config/")
     return (
-        Statement("SeeWhatIsThere", ("s3:ListBucket",), names.s3()),
-        Statement("ReadTheJournal", ("s3:GetObject",), names.s3(f"{DEPLOYMENTS}*")),
-        _key(names, "DecryptTheJournal", "kms:Decrypt"),
+        *_journal(names),
+        Statement("RemoveReleases", ("s3:DeleteObject",), names.s3(*RELEASES)),
+        Statement("RemoveModels", ("sagemaker:DescribeModel", "sagemaker:DeleteModel"), models),
+        Statement("RemoveConfigs", ("sagemaker:DescribeEndpointConfig", "sagemaker:DeleteEndpointConfig"), configs),
         Statement("RemoveEndpoints", ("sagemaker:DescribeEndpoint", "sagemaker:DeleteEndpoint"),
                   names.regional("sagemaker", "endpoint/")),
+        LOOK_AT_SCALING,
+        *_unscaling(names),
     )
 
 
@@ -185,9 +196,16 @@ def lambda_runtime(names: Names) -> tuple[Statement, ...]:
 def sagemaker_runtime(names: Names) -> tuple[Statement, ...]:
     """Fetch the model and, from ECR, the image; write the log and the metrics."""
     pull = ("ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:BatchCheckLayerAvailability")
+    batches = names.account.arn("logs", "log-group:/aws/sagemaker/TransformJobs")
     own_images = names.account.arn("ecr", f"repository/{names.settings.prefix}*")
     return (
         *_logging(names, "/aws/sagemaker/Endpoints/"),
+        Statement("MakeTheLogOfBatches", ("logs:CreateLogGroup",), (batches,)),
+        Statement("WriteTheLogOfBatches", ("logs:CreateLogStream", "logs:PutLogEvents"),
+                  (f"{batches}:log-stream:{names.settings.prefix}-*",)),
+        Statement("ReadBatches", ("s3:GetObject",), names.s3(f"{BATCHES}*")),
+        Statement("AnswerBatches", ("s3:PutObject",), names.s3(f"{BATCHES}*")),
+        _key(names, "EncryptAnswers", "kms:GenerateDataKey"),
         Statement("SeeTheModel", ("s3:ListBucket",), names.s3()),
         Statement("FetchTheModel", ("s3:GetObject",), names.s3("releases/*")),
         _key(names, "DecryptTheModel", "kms:Decrypt"),
@@ -203,18 +221,32 @@ def _scaling(names: Names) -> tuple[Statement, ...]:
     """Where endpoints scale: the targets have ids that AWS makes up, and their alarms are made in the caller's name."""
     if names.settings.sagemaker.autoscaling is None:
         return ()
+    targets = (names.account.arn("application-autoscaling", "scalable-target/*"),)
     role = names.account.arn("iam", "role/aws-service-role/sagemaker.application-autoscaling.amazonaws.com/*",
                              regional=False)
     return (
-        Statement("LookAtPolicies", ("application-autoscaling:DescribeScalingPolicies",), ("*",)),  # knows no resource
         Statement("ScaleEndpoints", (
-            "application-autoscaling:RegisterScalableTarget", "application-autoscaling:PutScalingPolicy",
-            "application-autoscaling:DeregisterScalableTarget"),
-                  (names.account.arn("application-autoscaling", "scalable-target/*"),)),
-        Statement("KeepScalingAlarms", ("cloudwatch:PutMetricAlarm", "cloudwatch:DeleteAlarms"),
-                  (names.account.arn("cloudwatch", "alarm:TargetTracking-endpoint/*"),)),
+            "application-autoscaling:RegisterScalableTarget", "application-autoscaling:PutScalingPolicy"), targets),
+        Statement("KeepScalingAlarms", ("cloudwatch:PutMetricAlarm",), _scaling_alarms(names)),
+        *_unscaling(names),
         Statement("LetAwsScale", ("iam:CreateServiceLinkedRole",), (role,)),
     )
+
+
+def _unscaling(names: Names) -> tuple[Statement, ...]:
+    """Where endpoints scale, and shall no more; AWS deletes the alarms of a target in the caller's name."""
+    if names.settings.sagemaker.autoscaling is None:
+        return ()
+    return (
+        Statement("LookAtPolicies", ("application-autoscaling:DescribeScalingPolicies",), ("*",)),  # knows no resource
+        Statement("ScaleNoMore", ("application-autoscaling:DeregisterScalableTarget",),
+                  (names.account.arn("application-autoscaling", "scalable-target/*"),)),
+        Statement("RemoveScalingAlarms", ("cloudwatch:DeleteAlarms",), _scaling_alarms(names)),
+    )
+
+
+def _scaling_alarms(names: Names) -> tuple[str, ...]:
+    return (names.account.arn("cloudwatch", "alarm:TargetTracking-endpoint/*"),)
 
 
 def _capturing(names: Names) -> tuple[Statement, ...]:

@@ -34,6 +34,8 @@ from serving.package import digest
 from serving.runtime.core import GOLDEN
 from serving.target import Target
 from serving.targets import open_target
+from serving.targets.sagemaker.batch import Batch
+from serving.targets.sagemaker.batch import run as run_batch
 from serving.targets.sagemaker.steps import AskGolden
 from serving.withdraw import withdraw
 from tests.serving.conftest import network_files, release_of
@@ -48,6 +50,7 @@ POLICIES = {(role, target): policy(role, target, Settings(), ACCOUNT).statements
 BOTH, DEPLOYER, PUBLISHER, PRUNER = ("publisher", "deployer"), ("deployer",), ("publisher",), ("pruner",)
 BUCKET = "slipway-123456789012-us-east-1"
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/slipway-server:0.1"
+ASKED = f"s3://{BUCKET}/batch/asked/"
 CANARY = CanarySettings(shares=(0.5, 1.0), least=1, patience=5)
 KEY = ACCOUNT.arn("kms", "key/0f0f")
 BY_S3 = {"kms:ViaService": "s3.us-east-1.amazonaws.com", "kms:ResourceAliases": "alias/slipway"}
@@ -157,6 +160,8 @@ def _sagemaker(call: Recorded) -> list[Need]:
              "model": body.get("ModelName")}
     if call.operation == "InvokeEndpoint":
         names = {"endpoint": parts[2]}
+    if "TransformJobName" in body:  # the model that it names is no resource of CreateTransformJob
+        names = {"transform-job": body["TransformJobName"]}
     found = [Need(f"sagemaker:{call.operation}", ACCOUNT.arn("sagemaker", f"{kind}/{name}"))
              for kind, name in names.items() if name]
     assert found, call
@@ -239,6 +244,10 @@ def during_all(name: str, releases: list[Bundle], home: Path) -> list[Recorded]:
         during(BOTH, deploy, watched, second, home / "scratch")
         for words in (["rollback"], ["status"], ["verify"], ["logs"], ["invoke", "--file", "-"]):
             during(DEPLOYER, command, words, body)
+        if name == "sagemaker":
+            by_hand(name, "requests")
+            during(DEPLOYER, command, ["batch", "--input", ASKED, "--output", f"s3://{BUCKET}/batch/answers"], b"")
+            during(DEPLOYER, give_up_waiting)
         during(DEPLOYER, deploy, watched, second, home / "scratch")  # all of it is published already
         by_hand(name, "weight")
         during(DEPLOYER, deploy, watched, second, home / "scratch")
@@ -254,7 +263,10 @@ def during_all(name: str, releases: list[Bundle], home: Path) -> list[Recorded]:
 
 
 def by_hand(target: str, what: str) -> None:
-    """What others do meanwhile, which is not recorded: an alarm, a changed weight."""
+    """What others do meanwhile, which is not recorded: an alarm, a changed weight, requests of a batch."""
+    if what == "requests":
+        boto3.client("s3").put_object(Bucket=BUCKET, Key="batch/asked/1.json",
+                                      Body=json.dumps({"instances": np.zeros((1, 6, 6, 1)).tolist()}))
     if target == "sagemaker" and what == "alarm":
         boto3.client("cloudwatch").put_metric_alarm(
             AlarmName="errors", Namespace="Any", MetricName="Bad", Statistic="Sum", Period=60, EvaluationPeriods=1,
@@ -269,11 +281,19 @@ def by_hand(target: str, what: str) -> None:
 
 def remove(target: str, layers: list[str], body: bytes) -> None:
     """What no kept release needs; a layer, which only other dependencies would leave over; what serves."""
-    if target == "lambda":
-        command(["prune", "--keep", "1", "--yes"], body)
+    command(["prune", "--keep", "1", "--yes"], body)
     for layer in layers:
         Aws().functions.delete_layer(layer)
     withdraw("images", target, Aws(), Settings())
+
+
+def give_up_waiting() -> None:
+    """Begin a batch and press Ctrl-C."""
+    def interrupted(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_batch(Batch("images", ASKED, f"s3://{BUCKET}/batch/answers"), Aws(), Settings(), print, interrupted)
 
 
 def answer_wrongly(target: Target) -> None:

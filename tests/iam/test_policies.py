@@ -82,7 +82,9 @@ def test_a_policy_fits_into_a_managed_one(role: str, target: str) -> None:
 def test_nothing_is_allowed_outside_the_configured_names(role: str, target: str) -> None:
     wide = [(one.sid, arn) for one in policy(role, target, OWN, ACCOUNT).statements for arn in one.resources
             if arn != "*" and not re.search(r"acme|theirs|key/0f0f|slipway-exec-sagemaker", arn)]
-    assert wide == []
+    # SageMaker has one group for the logs of all batches; whose they are says the stream.
+    assert wide == [("MakeTheLogOfBatches", ACCOUNT.arn("logs", "log-group:/aws/sagemaker/TransformJobs"))
+                    ] * ((role, target) == ("runtime", "sagemaker"))
 
 
 def test_only_actions_that_know_no_resource_or_have_a_condition_are_allowed_on_everything() -> None:
@@ -131,10 +133,13 @@ def test_the_commands_choices_are_the_policies() -> None:
 
 def test_who_deploys_may_scale_only_where_endpoints_scale() -> None:
     scaled = Settings.model_validate({"sagemaker": {"autoscaling": {"most": 3, "invocations": 100}}})
-    sids = [{one.sid for one in policy("deployer", "sagemaker", settings, ACCOUNT).statements}
-            for settings in (Settings(), scaled)]
-    assert sids[1] - sids[0] == {"LookAtPolicies", "ScaleEndpoints", "KeepScalingAlarms", "LetAwsScale"}
-    for one in policy("deployer", "sagemaker", scaled, ACCOUNT).statements:
-        for action in one.actions:
-            service, name = action.split(":")
-            assert name.lower() in known_to_aws()[service]["Actions"], action
+    no_more = {"LookAtPolicies", "ScaleNoMore", "RemoveScalingAlarms"}
+    for role, wanted in (("deployer", {"ScaleEndpoints", "KeepScalingAlarms", "LetAwsScale"} | no_more),
+                         ("pruner", no_more)):
+        sids = [{one.sid for one in policy(role, "sagemaker", settings, ACCOUNT).statements}
+                for settings in (Settings(), scaled)]
+        assert sids[1] - sids[0] == wanted
+        for one in policy(role, "sagemaker", scaled, ACCOUNT).statements:
+            for action in one.actions:
+                service, name = action.split(":")
+                assert name.lower() in known_to_aws()[service]["Actions"], action

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,9 +17,12 @@ from click.testing import CliRunner, Result
 from mlflow.exceptions import MlflowException
 
 from serving import Aws
+from serving.aws import ScalingState
 from serving.golden import read_golden
 
+from .small import ServerFront, free_port
 from .test_deploy import logged, registered, registry_and_aws
+from .test_sagemaker_deploy import IMAGE
 
 NAME = ("--name", "images", "-t", "lambda")
 
@@ -102,5 +106,81 @@ def test_both_targets_say_what_can_be_said_to_them(target: str) -> None:
     assert "-C config=FILE" in deployments("help", "-t", target).output
 
 
-def test_nothing_serves_on_sagemaker_yet(created: str) -> None:
+# From here on SageMaker, in this order: what each leaves there the next one finds.
+ON_SAGEMAKER = ("--name", "images", "-t", "slipway-sagemaker")
+SCALED = {"image": IMAGE, "autoscaling": {"most": 2, "invocations": 50}}
+
+
+@pytest.fixture(scope="module")
+def on_sagemaker(created: str) -> str:
+    """Nothing serves there, a version without an approval is refused, and the approved one is deployed: what was said.
+
+    Scaled, by the slipway.yaml of this folder.
+    """
     assert deployments("list", "-t", "slipway-sagemaker").output == "List of all deployments:\n[]\n"
+    Path("slipway.yaml").write_text(json.dumps({"sagemaker": SCALED}))
+    assert "images/2 is not what stands approved" in refused("create", *ON_SAGEMAKER, "-m", "models:/images/2")
+    assert "images is not in service on sagemaker" in refused("update", *ON_SAGEMAKER)
+    assert Aws().endpoints.endpoint("slipway-images") is None
+    done = deployments("create", *ON_SAGEMAKER, "-m", "models:/images@champion")
+    assert done.exit_code == 0, done.exception
+    return done.output
+
+
+def test_an_approved_version_is_deployed_to_sagemaker_listed_and_told(on_sagemaker: str) -> None:
+    assert "keras deployment images is created" in on_sagemaker
+    assert "'target': 'sagemaker', 'version': 1" in deployments("list", "-t", "slipway-sagemaker").output
+    told = deployments("get", *ON_SAGEMAKER).output
+    assert "version: 1\n" in told and "drift: []\n" in told and "slipway-images -> slipway-images-" in told
+
+
+def test_on_sagemaker_too_it_answers_and_only_what_is_approved_updates_it(
+    on_sagemaker: str, network_files: Path, tmp_path: Path
+) -> None:
+    golden = read_golden(network_files / "golden.npz")
+    asked = tmp_path / "asked.json"
+    asked.write_text(json.dumps({"image": golden.inputs["image"].tolist()}))
+    said = json.loads(deployments("predict", *ON_SAGEMAKER, "-I", str(asked)).output)
+    np.testing.assert_allclose(said["predictions"], golden.outputs["probabilities"], atol=1e-5)
+    assert "images/2 is not what stands approved" in refused("update", *ON_SAGEMAKER, "-m", "models:/images/2")
+    assert "is updated (with flavor keras)" in deployments("update", *ON_SAGEMAKER, "-m", "models:/images/1").output
+
+
+def test_deleted_from_sagemaker_it_is_out_of_service_and_what_scaled_it_is_gone(on_sagemaker: str) -> None:
+    assert Aws().scaling.scaling("slipway-images", "production") == ScalingState(1, 2, 50.0)
+    for _ in range(2):  # the second time there is nothing to do
+        assert deployments("delete", *ON_SAGEMAKER).exit_code == 0
+    assert Aws().endpoints.endpoint("slipway-images") is None
+    assert Aws().scaling.scaling("slipway-images", "production") is None
+    assert deployments("list", "-t", "slipway-sagemaker").output == "List of all deployments:\n[]\n"
+    assert "is not in service on sagemaker" in refused("get", *ON_SAGEMAKER)
+    assert deployments("create", *ON_SAGEMAKER, "-m", "models:/images/1").exit_code == 0
+    assert Aws().scaling.scaling("slipway-images", "production") == ScalingState(1, 2, 50.0)
+
+
+def test_what_scales_is_taken_away_also_where_somebody_deleted_the_endpoint_by_hand(on_sagemaker: str) -> None:
+    Aws().endpoints.delete_endpoint("slipway-images")
+    assert deployments("delete", *ON_SAGEMAKER).exit_code == 0
+    assert Aws().scaling.scaling("slipway-images", "production") is None
+
+
+def test_run_local_serves_the_approved_version_on_this_machine_and_no_other(
+    created: str, network_files: Path
+) -> None:
+    golden, port = read_golden(network_files / "golden.npz"), free_port()
+    assert "images/2 is not what stands approved" in refused("run-local", *ON_SAGEMAKER, "-m", "models:/images/2")
+    words = ["deployments", "run-local", *ON_SAGEMAKER, "-m", "models:/images/1", "-C", f"port={port}"]
+    process = subprocess.Popen([str(Path(sys.executable).parent / "mlflow"), *words], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        ready = next((line for line in process.stdout if line.startswith("serving on")), "it ended")
+        assert ready == f"serving on http://127.0.0.1:{port}/\n"
+        body = json.dumps({"instances": golden.inputs["image"].tolist()}).encode()
+        said = ServerFront(port).request("POST", "/invocations", body, {"Content-Type": "application/json"}).json
+        np.testing.assert_allclose(said["predictions"], golden.outputs["probabilities"], atol=1e-5)
+        assert said["model"]["version"] == 1
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
+        assert process.stdout is not None
+        process.stdout.close()

@@ -11,6 +11,7 @@ from ...aws import Aws, EndpointState
 from ...errors import AwsConflict, AwsFailed, GoldenFailed, Refused
 from ...golden import Golden
 from ...plan import Step
+from .names import VARIANT
 from .planning import FAILED, IN_SERVICE
 from .steps import (
     AskGolden,
@@ -48,6 +49,19 @@ def settled(aws: Aws, endpoint: str, sleep: Sleep = time.sleep) -> EndpointState
             raise AwsFailed(f"{endpoint} is {now.status} for over 8 hours. Next: slipway status, and AWS's support")
         sleep(look)
         look = min(look * 1.5, LONGEST_LOOK)
+
+
+def take_out(aws: Aws, endpoint: str, sleep: Sleep = time.sleep) -> None:
+    """Let nothing serve under this name, nor scale; what is gone already is no fault.
+
+    Scaling goes first: AWS keeps what is registered there when the endpoint goes, and a next endpoint of the same name
+    would scale by it.
+    """
+    if aws.scaling.scaling(endpoint, VARIANT) is not None:
+        aws.scaling.unscale(endpoint, VARIANT)
+    if aws.endpoints.endpoint(endpoint) is not None:
+        aws.endpoints.delete_endpoint(endpoint)
+        settled(aws, endpoint, sleep)
 
 
 class SageMakerHands:
