@@ -86,4 +86,5 @@ def _job(asked: Batch, aws: Aws, settings: Settings) -> Transform:
         raise Refused(f"what serves {model} is not what was approved: {', '.join(wrong)}. Next: slipway verify {model}")
     assert service.model is not None  # noqa: S101 - it was just looked at
     name = f"{endpoint[:36].rstrip('-')}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:8]}"
-    return Transform(name, service.model.name, asked.source, asked.to, asked.kind, chosen.instance_type, chosen.instances)
+    return Transform(name, service.model.name, asked.source, asked.to, asked.kind, chosen.instance_type,
+                     chosen.instances)
