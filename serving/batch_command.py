@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from .commands import CONFIG, JSON
+from .commands import CONFIG, JSON, opened
 
 
 @click.command(epilog="Example: slipway batch images --input s3://my-bucket/days/1/ --output s3://my-bucket/answers/1")
@@ -21,11 +21,8 @@ from .commands import CONFIG, JSON
 @JSON
 def batch(model: str, source: str, to: str, kind: str, config: Path | None, as_json: bool) -> None:
     """Let the release of MODEL in service on SageMaker answer every object under an S3 prefix (batch transform)."""
-    from . import config as configuration
-    from .aws import Aws
     from .targets.sagemaker.batch import Batch, run
 
-    settings = configuration.load(config)
-    made = run(Batch(model, source, to, kind), Aws(settings.kms_key), settings,
-               lambda line: click.echo(line, err=True))
+    aws, settings = opened(config)
+    made = run(Batch(model, source, to, kind), aws, settings, lambda line: click.echo(line, err=True))
     click.echo(json.dumps(asdict(made)) if as_json else f"answered: {made.to}")

@@ -6,11 +6,15 @@ import json
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
 from .names import TARGETS
+
+if TYPE_CHECKING:
+    from .aws import Aws
+    from .config import Settings
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for a machine.")
 TARGET = click.option("--target", type=click.Choice(TARGETS), default="lambda", show_default=True,
@@ -21,6 +25,15 @@ SIGN = click.option("--sign", "key", type=click.Path(exists=True, dir_okay=False
                     envvar="SLIPWAY_SIGNING_KEY", help="A private EC key (PEM) to sign the bundle with.")
 CONFIG = click.option("--config", type=click.Path(dir_okay=False, path_type=Path),
                       help="A slipway.yaml; without it ./slipway.yaml when there is one.")
+
+
+def opened(config: Path | None) -> tuple[Aws, Settings]:
+    """Which settings are in force, and AWS as they want it used? The one place where a command reads them."""
+    from . import config as configuration
+    from .aws import Aws
+
+    settings = configuration.load(config)
+    return Aws.of(settings), settings
 
 
 def _say(line: str) -> None:
@@ -35,13 +48,10 @@ def _say(line: str) -> None:
 @JSON
 def plan(model: str, target: str, key: Path | None, config: Path | None, as_json: bool) -> None:
     """Show what a deploy of MODEL would change, and change nothing."""
-    from . import config as configuration
-    from .aws import Aws
     from .deploy import prepare
     from .targets import open_target
 
-    settings = configuration.load(config)
-    place = open_target(target, Aws(settings.kms_key), settings)
+    place = open_target(target, *opened(config))
     with tempfile.TemporaryDirectory(prefix="slipway-") as scratch:
         prepared = prepare(model, Path(scratch), place, say=_say, key=key)
     if as_json:
@@ -68,14 +78,11 @@ def deploy(
     compares its answers with the native model's, uploads it and publishes it; then asks it its golden requests, and
     only then lets the alias name it.
     """
-    from . import config as configuration
-    from .aws import Aws
     from .deploy import deploy as run
     from .deploy import prepare
     from .targets import open_target
 
-    settings = configuration.load(config)
-    aws = Aws(settings.kms_key)
+    aws, settings = opened(config)
     place = open_target(target, aws, settings)
     aws.require_credentials()  # before minutes are spent on what they would end
     probes = _probes(probe) if probe else []
@@ -114,13 +121,10 @@ def rollback(
     model: str, version: int | None, dry_run: bool, target: str | None, config: Path | None, as_json: bool
 ) -> None:
     """Bring the previous release of MODEL back, from what AWS and S3 hold: the registry may be gone."""
-    from . import config as configuration
-    from .aws import Aws
     from .deploy import rollback as run
     from .targets import target_of
 
-    settings = configuration.load(config)
-    aws = Aws(settings.kms_key)
+    aws, settings = opened(config)
     place = target_of(model, target, aws, settings)
     back = place.plan_back(model, version)
     _say(back.plan.title)
@@ -147,13 +151,11 @@ def rollback(
 @JSON
 def verify(model: str, target: str | None, key: Path | None, config: Path | None, as_json: bool) -> None:
     """Prove from the outside that what serves MODEL is what was shipped; exit 1 when it is not."""
-    from . import config as configuration
-    from .aws import Aws
     from .deploy import verify as run
     from .errors import Refused
     from .targets import target_of
 
-    place = target_of(model, target, Aws(), configuration.load(config))
+    place = target_of(model, target, *opened(config))
     findings = run(model, place, key)
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in findings]))
@@ -172,12 +174,10 @@ def verify(model: str, target: str | None, key: Path | None, config: Path | None
 @JSON
 def status(model: str | None, config: Path | None, as_json: bool) -> None:
     """Show registry, journal and AWS side by side, for MODEL or for every model, and where they differ."""
-    from . import config as configuration
-    from .aws import Aws
     from .status import models, status_of
     from .targets import open_target
 
-    aws, settings = Aws(), configuration.load(config)
+    aws, settings = opened(config)
     deployed = models(aws, settings)
     wanted = {model: deployed.get(model, ())} if model else deployed
     found = [status_of(name, where, lambda t: open_target(t, aws, settings)) for name, where in wanted.items()]
@@ -201,8 +201,6 @@ Example:
 @CONFIG
 def invoke(model: str, body: IO[bytes], target: str | None, config: Path | None) -> None:
     """Ask the version of MODEL in service for an answer, through boto3."""
-    from . import config as configuration
-    from .aws import Aws
     from .deploy import invoke as ask
     from .errors import Refused
     from .targets import target_of
@@ -212,7 +210,7 @@ def invoke(model: str, body: IO[bytes], target: str | None, config: Path | None)
         json.loads(request)
     except ValueError as error:
         raise click.UsageError(f"{getattr(body, 'name', 'standard input')}: not JSON: {error}") from None
-    answer = json.loads(ask(model, request, target_of(model, target, Aws(), configuration.load(config))))
+    answer = json.loads(ask(model, request, target_of(model, target, *opened(config))))
     if "error" in answer:
         raise Refused(f"{model} refused the request ({answer.get('status')}): {answer['error']}")
     click.echo(json.dumps(answer))

@@ -148,7 +148,7 @@ def _as_mlflow() -> Iterator[None]:
 def _opened(uri: str, config: Mapping[str, Any] | None) -> Iterator[tuple[Aws, Settings, str]]:
     path = _checked(config).get("config")
     settings = configuration.load(Path(path) if path else None)
-    yield Aws(settings.kms_key), settings, _place(uri)
+    yield Aws.of(settings), settings, _place(uri)
 
 
 def _place(uri: str) -> str:

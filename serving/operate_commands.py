@@ -6,17 +6,18 @@ import contextlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .commands import CONFIG, JSON
+from .commands import CONFIG, JSON, opened
 
 if TYPE_CHECKING:
     from .aws import Aws
+    from .config import Settings
     from .logs import Following, Line
 
 LOOK_EVERY = 2.0  # seconds between two looks at a log that is followed
@@ -24,6 +25,20 @@ LOOK_EVERY = 2.0  # seconds between two looks at a log that is followed
 # Written out, and held equal to serving.iam's by a test: importing it would cost every --help its time.
 ROLES = click.Choice(("publisher", "deployer", "pruner", "runtime"))
 PLACES = click.Choice(("lambda", "sagemaker"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What `slipway iam` was asked: its options, as they are described there."""
+
+    target: str | None
+    role: str | None
+    cloudformation: bool
+    models: tuple[str, ...]
+    account: str | None
+    region: str | None
+    config: Path | None
+    as_json: bool
 
 
 @click.command(epilog="""\b
@@ -38,32 +53,29 @@ Example:
 @click.option("--region", help="The region; the configured one without it.")
 @CONFIG
 @JSON
-def iam(target: str | None, role: str | None, cloudformation: bool, models: tuple[str, ...], account: str | None,
-        region: str | None, config: Path | None, as_json: bool) -> None:
+def iam(**options: Any) -> None:
     """Print the least that publisher, deployer, pruner and runtime must be allowed, for this slipway.yaml.
 
     What is printed is JSON either way; --json leaves out the line breaks.
     """
-    from . import config as configuration
     from .iam import TARGETS, template
 
-    settings = configuration.load(config)
-    if cloudformation:
-        said: Any = template(settings, models, (target,) if target else TARGETS)
+    asked = _Asked(**options)
+    aws, settings = opened(asked.config)
+    if asked.cloudformation:
+        said: Any = template(settings, asked.models, (asked.target,) if asked.target else TARGETS)
     else:
-        said = _policies(settings, target or "lambda", role, account, region)
-    click.echo(json.dumps(said, indent=None if as_json else 2))
+        said = _policies(asked, aws, settings)
+    click.echo(json.dumps(said, indent=None if asked.as_json else 2))
 
 
-def _policies(settings: Any, target: str, role: str | None, account: str | None, region: str | None) -> Any:
-    from .aws import Aws
+def _policies(asked: _Asked, aws: Aws, settings: Settings) -> Any:
     from .iam import ROLES as KNOWN
     from .iam import Account, policy
 
-    aws = Aws()
-    where = Account(account or aws.account(), region or aws.region)
-    if role:
-        return policy(role, target, settings, where).to_dict()
+    target, where = asked.target or "lambda", Account(asked.account or aws.account(), asked.region or aws.region)
+    if asked.role:
+        return policy(asked.role, target, settings, where).to_dict()
     return {name: policy(name, target, settings, where).to_dict() for name in KNOWN}
 
 
@@ -76,12 +88,10 @@ def _policies(settings: Any, target: str, role: str | None, account: str | None,
 @JSON
 def logs(model: str, target: str | None, follow: bool, since: str, config: Path | None, as_json: bool) -> None:
     """Show what the version of MODEL in service wrote to its log."""
-    from . import config as configuration
-    from .aws import Aws
     from .logs import Following, group_of, span
     from .targets import target_of
 
-    settings, aws = configuration.load(config), Aws()
+    aws, settings = opened(config)
     following = Following(datetime.now(UTC) - span(since))
     group = group_of(target or target_of(model, None, aws, settings).name, model, settings)
     found = _written(aws, group, following)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from .commands import CONFIG, JSON
+from .commands import CONFIG, JSON, opened
 
 
 @click.command(epilog="Example: slipway prune images --keep 5")
@@ -24,16 +24,13 @@ def prune(model: str | None, keep: int, dry_run: bool, yes: bool, config: Path |
 
     Never what serves, never the way back, nothing while a deployment is open.
     """
-    from . import config as configuration
     from . import prune as pruning
-    from .aws import Aws
     from .errors import NotDeployed
     from .golden import Golden
     from .status import models
     from .targets import open_target
 
-    settings = configuration.load(config)
-    aws = Aws(settings.kms_key)
+    aws, settings = opened(config)
     deployed = models(aws, settings)
     if model and model not in deployed:
         raise NotDeployed(f"{model} was never deployed. Next: slipway status")

@@ -7,10 +7,10 @@ scaling -> SageMaker; metrics, logs -> CloudWatch.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .endpoints import ConfigState, Endpoints, EndpointState, Guardrails, ModelState, VariantState
-from .functions import AliasState, Functions, FunctionState, LayerState, Offer
+from .functions import AliasState, FunctionConfig, Functions, FunctionState, LayerState, Offer
 from .logs import Logs
 from .metrics import Metrics
 from .scaling import Scaling, ScalingState
@@ -18,10 +18,13 @@ from .session import client, mapped
 from .storage import ObjectState, Storage
 from .transforms import Transforms
 
+if TYPE_CHECKING:
+    from ..config import Settings
+
 __all__ = [
-    "AliasState", "Aws", "ConfigState", "EndpointState", "Endpoints", "FunctionState", "Functions", "Guardrails",
-    "LayerState", "Logs", "Metrics", "ModelState", "ObjectState", "Offer", "Scaling", "ScalingState", "Storage",
-    "Transforms", "VariantState",
+    "AliasState", "Aws", "ConfigState", "EndpointState", "Endpoints", "FunctionConfig", "FunctionState", "Functions",
+    "Guardrails", "LayerState", "Logs", "Metrics", "ModelState", "ObjectState", "Offer", "Scaling", "ScalingState",
+    "Storage", "Transforms", "VariantState",
 ]  # fmt: skip
 
 
@@ -36,6 +39,11 @@ class Aws:
 
     def __init__(self, kms_key: str | None = None) -> None:
         self._kms_key = kms_key
+
+    @classmethod
+    def of(cls, settings: Settings) -> Aws:
+        """AWS as these settings want it used."""
+        return cls(settings.kms_key)
 
     def require_credentials(self) -> None:
         """Are a region and credentials at hand? Looked at here, without asking AWS.

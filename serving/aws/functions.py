@@ -17,6 +17,26 @@ UNKNOWN_VALUE = {"InvalidParameterValueException", "ValidationException"}
 
 
 @dataclass(frozen=True, slots=True)
+class FunctionConfig:
+    """How is a function configured, whatever its code and layers are? A published version keeps all of it.
+
+    Attributes:
+        memory: MB.
+        timeout: seconds.
+        role: the execution role's ARN.
+        environment: names and values, sorted by name.
+    """
+
+    runtime: str
+    architecture: str
+    handler: str
+    memory: int
+    timeout: int
+    role: str
+    environment: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class FunctionState:
     """What is a Lambda function or one published version of it?
 
@@ -29,15 +49,9 @@ class FunctionState:
     version: str
     description: str
     code_sha256: str
-    runtime: str
-    architecture: str
-    handler: str
-    memory: int
-    timeout: int
-    role: str
+    configuration: FunctionConfig
     layers: tuple[str, ...]
     revision: str
-    environment: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +188,7 @@ class Functions:
         with mapped(f"lambda:CreateFunction {wanted.name}"):
             made = self._lambda.create_function(
                 FunctionName=wanted.name, Code={"S3Bucket": bucket, "S3Key": key},
-                Architectures=[wanted.architecture], **_configuration(wanted))
+                Architectures=[wanted.configuration.architecture], **_configuration(wanted))
             self._lambda.get_waiter("function_active_v2").wait(
                 FunctionName=wanted.name, WaiterConfig={"Delay": 1, "MaxAttempts": 120})
             return _function(made)
@@ -184,7 +198,7 @@ class Functions:
         with mapped(f"lambda:UpdateFunctionCode {wanted.name}"):
             made = self._lambda.update_function_code(
                 FunctionName=wanted.name, S3Bucket=bucket, S3Key=key, RevisionId=revision,
-                Architectures=[wanted.architecture])
+                Architectures=[wanted.configuration.architecture])
             return self._updated(_function(made))
 
     def update_configuration(self, wanted: FunctionState, *, revision: str) -> FunctionState:
@@ -250,18 +264,21 @@ def _fetched(url: str) -> bytes:
 
 
 def _configuration(wanted: FunctionState) -> dict[str, Any]:
-    return {"Runtime": wanted.runtime, "Handler": wanted.handler, "MemorySize": wanted.memory, "Role": wanted.role,
-            "Timeout": wanted.timeout, "Layers": list(wanted.layers), "Description": wanted.description,
-            "Environment": {"Variables": dict(wanted.environment)}}
+    chosen = wanted.configuration
+    return {"Runtime": chosen.runtime, "Handler": chosen.handler, "MemorySize": chosen.memory, "Role": chosen.role,
+            "Timeout": chosen.timeout, "Layers": list(wanted.layers), "Description": wanted.description,
+            "Environment": {"Variables": dict(chosen.environment)}}
 
 
 def _function(raw: dict[str, Any]) -> FunctionState:
+    configuration = FunctionConfig(
+        runtime=raw["Runtime"], architecture=(raw.get("Architectures") or ["x86_64"])[0], handler=raw["Handler"],
+        memory=int(raw["MemorySize"]), timeout=int(raw["Timeout"]), role=raw["Role"],
+        environment=tuple(sorted((raw.get("Environment") or {}).get("Variables", {}).items())))
     return FunctionState(
         name=raw["FunctionName"], version=raw.get("Version", "$LATEST"), description=raw.get("Description", ""),
-        code_sha256=raw["CodeSha256"], runtime=raw["Runtime"], handler=raw["Handler"], memory=int(raw["MemorySize"]),
-        architecture=(raw.get("Architectures") or ["x86_64"])[0], timeout=int(raw["Timeout"]), role=raw["Role"],
-        layers=tuple(layer["Arn"] for layer in raw.get("Layers") or ()), revision=raw.get("RevisionId", ""),
-        environment=tuple(sorted((raw.get("Environment") or {}).get("Variables", {}).items())))
+        code_sha256=raw["CodeSha256"], configuration=configuration,
+        layers=tuple(layer["Arn"] for layer in raw.get("Layers") or ()), revision=raw.get("RevisionId", ""))
 
 
 def _alias(raw: dict[str, Any]) -> AliasState:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from serving import Aws, Settings, build, journal
+from serving.aws import FunctionConfig
 from serving.errors import AwsConflict, AwsFailed, Refused
 from serving.execution import execute
 from serving.golden import read_golden
@@ -219,7 +220,7 @@ def test_a_release_that_never_served_cannot_come_back(world: Path) -> None:
 
 
 SHIPPED = LambdaShipped(model="m", version=1, digest="d", bundle="b", code="c", layer="l", layer_sha256="s",
-                        runtime="r", architecture="x86_64", handler="h", memory=128, timeout=3, role="r")
+                        configuration=FunctionConfig("r", "x86_64", "h", 128, 3, "r"))
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
 

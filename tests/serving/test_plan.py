@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from serving import package
-from serving.aws import Aws, FunctionState, LayerState, Offer
+from serving.aws import Aws, FunctionConfig, FunctionState, LayerState, Offer
 from serving.config import Settings
 from serving.errors import ConfigurationInvalid
 from serving.logbook import Logbook
@@ -19,11 +19,10 @@ from serving.targets.lambda_.planning import Observed, Wanted
 from serving.targets.lambda_.shipped import LambdaShipped
 from serving.targets.lambda_.steps import FunctionSpec
 
-SPEC = FunctionSpec("slipway-m", "m/3 sha256:d", "c29kZQ==", "python3.12", "x86_64", package.HANDLER, 1024, 30, "role",
-                    None)
+CONFIG = FunctionConfig("python3.12", "x86_64", package.HANDLER, 1024, 30, "role")
+SPEC = FunctionSpec("slipway-m", "m/3 sha256:d", "c29kZQ==", CONFIG, None)
 SHIPPED = LambdaShipped(model="m", version=3, digest="d", bundle="b", code="c", layer="identity", layer_sha256="",
-                        runtime="python3.12", architecture="x86_64", handler=package.HANDLER, memory=1024, timeout=30,
-                        role="role")
+                        configuration=CONFIG)
 LOGBOOK = Logbook(Aws(), "bucket", "m", "lambda", LambdaShipped)
 LAYER = package.LayerSpec("python3.12", "x86_64", "identity")
 PUBLISHED = LayerState("arn:layer:1", "identity")
@@ -39,8 +38,7 @@ def wanted(tmp_path: Path) -> Wanted:
 
 
 def state(**changes: object) -> FunctionState:
-    found = FunctionState("slipway-m", "4", SPEC.description, SPEC.code_sha256, SPEC.runtime, SPEC.architecture,
-                          SPEC.handler, SPEC.memory, SPEC.timeout, SPEC.role, ("arn:layer:1",), "r")
+    found = FunctionState("slipway-m", "4", SPEC.description, SPEC.code_sha256, CONFIG, ("arn:layer:1",), "r")
     return replace(found, **changes)  # type: ignore[arg-type]  # names and types come from the tests below
 
 
@@ -83,7 +81,9 @@ def test_an_alias_moved_by_hand_is_moved_back_without_publishing(wanted: Wanted)
     assert kinds(wanted, replace(in_service(wanted), alias="2")) == ["AskGolden", "PointAlias"]
 
 
-@pytest.mark.parametrize("change", [{"memory": 512}, {"timeout": 3}, {"layers": ("arn:layer:0",)}, {"role": "other"}])
+@pytest.mark.parametrize("change", [
+    {"configuration": replace(CONFIG, memory=512)}, {"configuration": replace(CONFIG, timeout=3)},
+    {"layers": ("arn:layer:0",)}, {"configuration": replace(CONFIG, role="other")}])
 def test_another_configuration_is_another_version(wanted: Wanted, change: dict[str, object]) -> None:
     changed = state(**change)
     observed = replace(in_service(wanted), latest=replace(changed, version="$LATEST"), versions=(changed,))

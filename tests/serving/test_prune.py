@@ -126,14 +126,14 @@ def test_layers_that_nothing_uses_go_and_what_others_use_stays(
     assert state is not None
     name = state.layers[0].split(":")[-2]
     content = {"S3Bucket": BUCKET, "S3Key": Aws().storage.keys(BUCKET, "layers/")[0]}
-    old: Any = {"LayerName": name, "Content": content, "CompatibleRuntimes": [state.runtime]}
+    old: Any = {"LayerName": name, "Content": content, "CompatibleRuntimes": [state.configuration.runtime]}
     foreign = client.publish_layer_version(**old, Description="somebody else's")["LayerVersionArn"]
     note_another_layer("an-old-identity")
     unused = client.publish_layer_version(**old, Description="an-old-identity")["LayerVersionArn"]
     Aws().storage.create_bytes(BUCKET, "layers/an-old-identity.zip", b"old")
     client.create_alias(FunctionName=NAME, Name="by-hand", FunctionVersion="1")
     planned = steps("--keep", "1", "--yes")
-    there = {layer.arn for layer in Aws().functions.layers(name, state.runtime).layers}
+    there = {layer.arn for layer in Aws().functions.layers(name, state.configuration.runtime).layers}
     assert there == {state.layers[0], foreign}, f"{unused} is gone"
     assert len(Aws().storage.keys(BUCKET, "layers/")) == 1
     assert versions_there() == ["images/1", "images/2", "images/3"], "an alias made by hand holds its version"

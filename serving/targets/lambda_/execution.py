@@ -88,5 +88,4 @@ class LambdaHands:
     def _state(self, spec: FunctionSpec) -> FunctionState:
         return FunctionState(
             name=spec.name, version="$LATEST", description=spec.description, code_sha256=spec.code_sha256,
-            runtime=spec.runtime, architecture=spec.architecture, handler=spec.handler, memory=spec.memory,
-            timeout=spec.timeout, role=spec.role, layers=(spec.layer or self._layer,), revision="")
+            configuration=spec.configuration, layers=(spec.layer or self._layer,), revision="")

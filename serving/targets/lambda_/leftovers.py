@@ -63,7 +63,8 @@ def _layers(
     needed = {e.shipped.layer for entries in journals.values() for e in kept(entries, keep)}
     needed |= {entries[-1].shipped.layer for entries in journals.values() if is_open(entries)}
     steps: list[Step] = []
-    for name, runtime in sorted({(names.layer_name(settings, s.runtime, s.architecture), s.runtime) for s in shipped}):
+    kinds = {(one.configuration.runtime, one.configuration.architecture) for one in shipped}
+    for name, runtime in sorted((names.layer_name(settings, *kind), kind[0]) for kind in kinds):
         for layer in aws.functions.layers(name, runtime).layers:
             if layer.arn in used:
                 needed.add(layer.description)

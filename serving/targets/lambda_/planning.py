@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ... import package
-from ...aws import Aws, FunctionState, LayerState, Offer
+from ...aws import Aws, FunctionConfig, FunctionState, LayerState, Offer
 from ...bundle import Bundle
-from ...config import Settings
+from ...config import LambdaSettings, Settings
 from ...errors import ConfigurationInvalid, Refused
 from ...execution import is_stored
 from ...journal import Entry, deployed
@@ -117,8 +117,7 @@ def wanted(bundle: Bundle, code: Path, *, runtime: str, settings: Settings, buck
     title = f"{manifest.name}/{manifest.version}"
     shipped = LambdaShipped(
         model=manifest.name, version=manifest.version, digest=manifest.digest, bundle=manifest_sha, code=sha,
-        layer=layer.identity, layer_sha256="", runtime=runtime, architecture=options.architecture,
-        handler=package.HANDLER, memory=options.memory, timeout=options.timeout, role=role)
+        layer=layer.identity, layer_sha256="", configuration=_configuration(options, runtime, role))
     return Wanted(
         title=title,
         bundle=tuple(_upload(bucket, f"{prefix}/{name}", bundle.folder / name)
@@ -132,13 +131,17 @@ def wanted(bundle: Bundle, code: Path, *, runtime: str, settings: Settings, buck
     )
 
 
+def _configuration(options: LambdaSettings, runtime: str, role: str) -> FunctionConfig:
+    return FunctionConfig(runtime=runtime, architecture=options.architecture, handler=package.HANDLER,
+                          memory=options.memory, timeout=options.timeout, role=role)
+
+
 def spec_of(shipped: LambdaShipped, function: str, *, layer: str | None) -> FunctionSpec:
     """How is the function that runs these bytes?"""
     return FunctionSpec(
         name=function, description=f"{shipped.model}/{shipped.version} {shipped.digest}",
-        code_sha256=base64.b64encode(bytes.fromhex(shipped.code)).decode(), runtime=shipped.runtime,
-        architecture=shipped.architecture, handler=shipped.handler, memory=shipped.memory, timeout=shipped.timeout,
-        role=shipped.role, layer=layer)
+        code_sha256=base64.b64encode(bytes.fromhex(shipped.code)).decode(), configuration=shipped.configuration,
+        layer=layer)
 
 
 def observe(
@@ -201,10 +204,8 @@ def _takeover(function: str, version: str | None, was: str | None, shares: Seque
 
 def runs(state: FunctionState, spec: FunctionSpec) -> bool:
     """Is the function as the specification says?"""
-    return (state.code_sha256, state.description, state.runtime, state.architecture, state.handler, state.memory,
-            state.timeout, state.role, state.layers, state.environment) == (
-        spec.code_sha256, spec.description, spec.runtime, spec.architecture, spec.handler, spec.memory,
-        spec.timeout, spec.role, (spec.layer,), ())
+    return (state.code_sha256, state.description, state.configuration, state.layers) == (
+        spec.code_sha256, spec.description, spec.configuration, (spec.layer,))
 
 
 def _layer_steps(wanted: Wanted, observed: Observed, layer_zip: Callable[[], Path]) -> list[Step]:
@@ -222,7 +223,8 @@ def _function_steps(wanted: Wanted, spec: FunctionSpec, latest: FunctionState | 
     if latest is None:
         return [CreateFunction(spec, code.bucket, code.key), publish]
     steps: list[Step] = []
-    if latest.code_sha256 != spec.code_sha256 or latest.architecture != spec.architecture:
+    architectures = latest.configuration.architecture, spec.configuration.architecture
+    if latest.code_sha256 != spec.code_sha256 or architectures[0] != architectures[1]:
         steps.append(UpdateCode(spec, code.bucket, code.key))
     if not runs(replace(latest, code_sha256=spec.code_sha256), spec):
         steps.append(UpdateConfiguration(spec))

@@ -130,10 +130,10 @@ def _layer_as_said(aws: Aws, state: FunctionState, shipped: LambdaShipped) -> Fi
 
 
 def _configuration(service: Service) -> Finding:
-    state = service.state
-    if state.environment:
-        return Finding("configuration", False, f"environment variables {', '.join(n for n, _ in state.environment)}")
-    found = f"{state.runtime}, {state.memory} MB, {state.timeout} s, {state.handler}"
+    state, has = service.state, service.state.configuration
+    if has.environment:
+        return Finding("configuration", False, f"environment variables {', '.join(n for n, _ in has.environment)}")
+    found = f"{has.runtime}, {has.memory} MB, {has.timeout} s, {has.handler}"
     return Finding("configuration", _as_shipped(state, service.function, service.shipped), found)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...aws import FunctionConfig
 from ...journal import Shipped
 
 
@@ -11,15 +12,9 @@ class LambdaShipped(Shipped):
     Attributes:
         code: SHA-256 of the function's zip.
         layer, layer_sha256: the layer's identity and the SHA-256 of its zip.
-        runtime, architecture, handler, memory, timeout, role: the function's configuration.
     """
 
     code: str
     layer: str
     layer_sha256: str
-    runtime: str
-    architecture: str
-    handler: str
-    memory: int
-    timeout: int
-    role: str
+    configuration: FunctionConfig

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...aws import FunctionConfig
 from ...plan import Step, short
 
 
@@ -29,13 +30,12 @@ class FunctionSpec:
     name: str
     description: str
     code_sha256: str
-    runtime: str
-    architecture: str
-    handler: str
-    memory: int
-    timeout: int
-    role: str
+    configuration: FunctionConfig
     layer: str | None
+
+    def __str__(self) -> str:
+        chosen = self.configuration
+        return f"{self.name} ({chosen.memory} MB, {chosen.timeout} s, {chosen.runtime})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,7 @@ class CreateFunction(Step):
     key: str
 
     def __str__(self) -> str:
-        spec = self.spec
-        return f"create      function {spec.name} ({spec.memory} MB, {spec.timeout} s, {spec.runtime})"
+        return f"create      function {self.spec}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +69,7 @@ class UpdateConfiguration(Step):
     spec: FunctionSpec
 
     def __str__(self) -> str:
-        spec = self.spec
-        return f"configure   {spec.name} ({spec.memory} MB, {spec.timeout} s, {spec.runtime})"
+        return f"configure   {self.spec}"
 
 
 @dataclass(frozen=True, slots=True)
