@@ -2,7 +2,8 @@
 #   slipway bundle images@Production -o bundle && docker build -t images .
 FROM python:3.12-slim
 WORKDIR /opt/program
-RUN pip install --no-cache-dir numpy==2.4.6 onnxruntime==1.32.0 msgspec==0.22.0 uvloop==0.23.0 httptools==0.9.0 pillow==13.0.0
+# Of onnxruntime only its C library is used: numpy and the rest that its Python side needs stay away.
+RUN pip install --no-cache-dir --no-deps onnxruntime==1.32.0 msgspec==0.22.0 uvloop==0.23.0 httptools==0.9.0 pillow==13.0.0
 COPY serving/runtime serving/runtime
 RUN touch serving/__init__.py && python -m compileall -q --invalidation-mode unchecked-hash serving
 COPY bundle /opt/ml/model

@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo ui test check lint types arrows peers clean lock
+.PHONY: setup demo ui test check lint types arrows peers torch clean lock
 
 setup: $(READY)
 
@@ -46,6 +46,17 @@ peers: setup
 	  $(BIN)/python -m pip --quiet --disable-pip-version-check --python "$$folder" install "$$pin" && \
 	  touch "$$folder/.ready-$$pin"; } || echo "$$pin could not be installed: its tests will skip" >&2; \
 	done
+
+# PyTorch's CPU build, what it needs beyond the lock, and the tests of its conversion, in a process of their own. In a
+# folder of its own and no extra, for the lock takes no `+cpu`, and where an index has no such build, `torch` alone is
+# gigabytes of CUDA.
+TORCH := torch==2.13.0+cpu onnxscript==0.7.2 onnx-ir==1.1.0 filelock==4.3.1
+torch: setup
+	@folder=.slipway/peers/torch; mark="$$folder/.ready-$$(echo $(TORCH) | tr ' ' _)"; \
+	[ -f "$$mark" ] || { rm -rf "$$folder" && \
+	$(BIN)/python -m pip --quiet --disable-pip-version-check install --no-deps --target "$$folder" $(TORCH) && \
+	touch "$$mark"; } || { echo "$(TORCH) could not be installed: tests/serving/test_torch.py did not run" >&2; exit 0; }; \
+	PYTHONPATH="$$folder" $(BIN)/python -m pytest tests/serving/test_torch.py
 
 check: lint types test
 

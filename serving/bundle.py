@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import sys
 from dataclasses import dataclass
@@ -166,8 +165,7 @@ def _written(folder: Path, draft: Manifest) -> Bundle:
 
 
 def _entry(path: Path) -> FileEntry:
-    body = path.read_bytes()
-    return FileEntry(path.name, hashlib.sha256(body).hexdigest(), len(body))
+    return FileEntry(path.name, manifests.sha256(path), path.stat().st_size)
 
 
 def _outputs(native: Arrays) -> tuple[Tensor, ...]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from .bundle import Bundle
 from .errors import ServingError
+from .runtime.manifest import sha256
 
 RUNTIME = Path(__file__).parent / "runtime"
 REQUIREMENTS = RUNTIME / "requirements.txt"
@@ -21,6 +22,8 @@ HANDLER = "serving.runtime.lambda_handler.handler"
 # Amazon Linux 2023 has glibc 2.34 (AWS Lambda runtimes page, read 2026-11), so wheels up to manylinux_2_34 load;
 # onnxruntime publishes 2_27/2_28.
 PLATFORMS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014")
+
+digest = sha256  # of a zip or a file of the bundle, as its manifest names it
 
 # Raise when the rules below change what a layer holds: it is part of the layer's identity.
 LAYER_RULES = 3
@@ -155,12 +158,6 @@ def write_zip(root: Path, target: Path) -> Path:
             with path.open("rb") as source, archive.open(entry, "w") as sink:
                 shutil.copyfileobj(source, sink, 1 << 20)
     return target
-
-
-def digest(path: Path) -> str:
-    """What is the SHA-256 of this file, in hexadecimal?"""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _install(spec: LayerSpec, into: Path) -> None:

@@ -109,12 +109,13 @@ class Predictor:
         """What does the model say to what `prepare` gave?
 
         Raises:
-            ModelFault: it fails, or an answer is not finite.
+            BadRequest: 422, an answer is not finite, and a number lies beyond those that the model was tried on.
+            ModelFault: it fails, or an answer to numbers such as those is not finite.
         """
         said = dict(zip(self._outputs, self._engine.run(self._outputs, ready), strict=True))
         for name, block in said.items():
             if not block.is_finite():
-                raise ModelFault(f"the model answered {name} with a value that is not finite")
+                raise fit.not_finite(name, ready, self.manifest.inputs)
         return said
 
     def predict(self, inputs: Mapping[str, Any]) -> Blocks:
@@ -136,7 +137,10 @@ class Predictor:
         return answers.as_json(self.run(ready), self.manifest, unknown)
 
     def _warm_up(self, folder: Path) -> None:
-        self.predict(first_request(folder / GOLDEN))
+        try:
+            self.predict(first_request(folder / GOLDEN))
+        except (BadRequest, ModelFault) as fault:
+            raise BundleBroken(f"the first golden request is not answered: {fault}") from fault
 
 
 def golden_inputs(path: Path) -> Blocks:

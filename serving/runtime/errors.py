@@ -2,7 +2,8 @@
 
 RuntimeFault
 ├── BadRequest     the caller's fault: a 4xx status and one sentence that says what was found and what was wanted
-├── ModelFault     the model's fault: 500, a metric, never a silent NaN
+├── ModelFault     the model's fault: 500, a metric, never a silent NaN; that numbers far beyond those it was tried on
+│                  overflow in it is the caller's, 422
 └── BundleBroken   the package's fault: raised at start, so nothing wrong is ever served
 """
 

@@ -11,7 +11,7 @@ from struct import pack
 from typing import Any
 
 from .block import CODES, Block, Blocks
-from .errors import BadRequest
+from .errors import BadRequest, ModelFault, RuntimeFault
 from .manifest import Tensor
 
 SHOWN = 5  # of the known categories, in a message
@@ -148,6 +148,27 @@ def _of(block: Block, tensor: Tensor, known: frozenset[Any]) -> None:
             shown = ", ".join(map(str, tensor.known[:SHOWN])) + (", ..." if len(tensor.known) > SHOWN else "")
             raise BadRequest(f"{tensor.name}, row {row}: {clipped(value)} is not known to the model; wanted one of "
                              f"{shown}", status=422)
+
+
+def not_finite(output: str, ready: Blocks, tensors: tuple[Tensor, ...]) -> RuntimeFault:
+    """Whose fault is an answer that is NaN or infinite?
+
+    The model answered its golden request when it was loaded, so it can. Where a number lies beyond those it was tried
+    on, it is that number's; elsewhere it is the model's.
+    """
+    for tensor in tensors:
+        if tensor.seen is None or tensor.bounds:
+            continue
+        low, high = tensor.seen
+        block = ready[tensor.name]
+        values = block.flat()
+        for place, value in enumerate(values):
+            if value < low or value > high:
+                return BadRequest(
+                    f"{output}: the model's answer is not a finite number, and {tensor.name}, row "
+                    f"{place // (len(values) // len(block))}, holds {value:g}; it was tried on {low:g} to {high:g}",
+                    status=422)
+    return ModelFault(f"the model answered {output} with a value that is not finite")
 
 
 def clipped(value: Any) -> Any:

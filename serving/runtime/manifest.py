@@ -159,9 +159,15 @@ def differences(folder: Path, manifest: Manifest) -> list[str]:
     faults = [f"{path} is missing" for path in sorted(wanted.keys() - found)]
     faults += [f"{path} is not in the manifest" for path in sorted(found - wanted.keys())]
     faults += [f"{path} was changed" for path in sorted(found & wanted.keys())
-               if hashlib.sha256((folder / path).read_bytes()).hexdigest() != wanted[path].sha256]
+               if sha256(folder / path) != wanted[path].sha256]
     faults += [f"{path} is a link" for path in sorted(found & wanted.keys()) if (folder / path).is_symlink()]
     return faults
+
+
+def sha256(path: Path) -> str:
+    """What is the SHA-256 of this file, in hexadecimal? Read piece by piece: a model may be larger than the memory."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _tensors(raw: list[dict[str, Any]]) -> tuple[Tensor, ...]:

@@ -43,8 +43,9 @@ def graph_of(kind: str) -> tuple[list[Any], list[Any], list[Any]]:
     soft = node("Softmax", ["raw"], ["probabilities"], axis=1)
     if kind == "rows":
         return [node("MatMul", ["x", "W"], ["raw"]), soft], [info("x", FLOAT, ["batch", 4])], [weights("W", 4, 2)]
-    if kind == "logs":
-        logs = [node("Log", ["x"], ["log"]), node("MatMul", ["log", "W"], ["probabilities"])]
+    if kind in ("logs", "roots"):
+        operator = {"logs": "Log", "roots": "Sqrt"}[kind]
+        logs = [node(operator, ["x"], ["y"]), node("MatMul", ["y", "W"], ["probabilities"])]
         return logs, [info("x", FLOAT, ["batch", 4])], [weights("W", 4, 2)]
     if kind == "pixels":
         flat = [node("Reshape", ["image", "flat"], ["f"]), node("MatMul", ["f", "W"], ["raw"]), soft]
@@ -64,6 +65,7 @@ def graph_of(kind: str) -> tuple[list[Any], list[Any], list[Any]]:
 SIGNATURES = {
     "rows": (Tensor("x", "float32", (None, 4), (-1.0, 1.0)),),
     "logs": (Tensor("x", "float32", (None, 4), (0.5, 1.0)),),
+    "roots": (Tensor("x", "float32", (None, 4), (-1.0, 1.0)),),  # fails among the numbers that it is said to know
     "pixels": (Tensor("image", "float32", (None, 8, 8, 1), (0.0, 16.0)),),
     "words": (Tensor("text", "string", (None,), missing=True),),
     "table": (Tensor("age", "float32", (None,), (0.0, 90.0), missing=True),
@@ -72,6 +74,7 @@ SIGNATURES = {
 }
 EXAMPLES: dict[str, dict[str, Any]] = {
     "rows": {"x": np.ones((2, 4), np.float32)}, "logs": {"x": np.ones((2, 4), np.float32)},
+    "roots": {"x": np.ones((2, 4), np.float32)},
     "pixels": {"image": np.ones((2, 8, 8, 1), np.float32)}, "words": {"text": np.array(["good", "bad"], object)},
     "table": {"age": np.array([30, 40], np.float32), "city": np.array(["Rome", "Paris"], object),
               "user": np.array([1, 2])}}

@@ -66,7 +66,11 @@ BAD: dict[str, tuple[str, str, bytes, dict[str, str], int, str]] = {
     "true for a number": ("rows", JSON, rows([1, 2, 3, True]), {}, 422, "row 0: found true or false; wanted a number"),
     "text for a number": ("rows", JSON, rows([1, 2, 3, "4"]), {}, 422, "row 0: found text; wanted a number"),
     "null for a number": ("rows", JSON, rows([1, 2, 3, None]), {}, 422, "row 0: found null"),
-    "an answer that is no number": ("logs", JSON, rows([-1, 1, 1, 1]), {}, 500, "not finite"),
+    "an answer that is no number": ("roots", JSON, rows([-0.5, 1, 1, 1]), {}, 500, "not finite"),
+    "a number too far off": ("logs", JSON, rows([1, 1, 1, 1], [1, -1, 1, 1]), {}, 422,
+                             "probabilities: the model's answer is not a finite number, and x, row 1, holds -1; it was "
+                             "tried on 0.5 to 1"),
+    "a number that overflows": ("rows", JSON, rows([3e38, 3e38, 3e38, 3e38]), {}, 422, "row 0, holds 3e+38"),
     "a gzip bomb": ("rows", JSON, gzip.compress(bytes(50_000_000)), {"content_encoding": "gzip"}, 413, "5242880"),
     "no gzip": ("rows", JSON, rows(ONE), {"content_encoding": "gzip"}, 400, "gzip"),
     "half a gzip": ("rows", JSON, gzip.compress(rows(ONE))[:-9], {"content_encoding": "gzip"}, 400, "cut off"),
@@ -92,7 +96,7 @@ BAD: dict[str, tuple[str, str, bytes, dict[str, str], int, str]] = {
     "a number for text": ("words", JSON, rows(7), {}, 422, "found a number; wanted text"),
     "text for rows": ("rows", "text/plain", b"hello", {}, 415, "takes no single text"),
 }
-GOOD = {"rows": rows(ONE), "logs": rows(ONE), "pixels": rows(np.ones((8, 8, 1)).tolist()), "words": rows("good"),
+GOOD = {"rows": rows(ONE), "logs": rows(ONE), "roots": rows(ONE), "pixels": rows(np.ones((8, 8, 1)).tolist()), "words": rows("good"),
         "table": rows({"age": 1, "city": "Rome", "user": 1})}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from serving.errors import BundleInvalid, ParityFailed, Unconvertible
 from serving.golden import read_golden
 from serving.runtime.core import Predictor
 from serving.runtime.errors import BundleBroken
+from serving.runtime.manifest import FileEntry, Manifest, Parity, differences, sha256
 
 from .conftest import described, release_of
 
@@ -70,6 +72,20 @@ def test_an_altered_bundle_is_never_loaded(copy: Path) -> None:
     (copy / "model.onnx").write_bytes(b"")
     with pytest.raises(BundleBroken, match=r"model.onnx was changed"):
         Predictor(copy)
+
+
+def test_a_large_bundle_is_verified_in_little_memory(tmp_path: Path) -> None:
+    size = 64 * 1024 * 1024
+    with (tmp_path / "model.onnx").open("wb") as file:
+        file.truncate(size)
+    tracemalloc.start()
+    try:
+        entry = FileEntry("model.onnx", sha256(tmp_path / "model.onnx"), size)
+        manifest = Manifest("large", 1, "r", "d", "", "", (), (), (), {}, Parity(0, 0, 0.0, 0.0), (), (), (entry,))
+        assert differences(tmp_path, manifest) == []
+        assert tracemalloc.get_traced_memory()[1] < size / 16
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"schema": 2}', '{"schema": 1}'])

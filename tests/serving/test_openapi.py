@@ -11,7 +11,6 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis import Case, GenerationMode
-from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from .small import EXAMPLES, SIGNATURES, ServerFront, bundle_of, server
@@ -19,7 +18,8 @@ from .small import EXAMPLES, SIGNATURES, ServerFront, bundle_of, server
 EACH = 40  # requests of each sort
 
 
-@pytest.fixture(scope="module", params=EXAMPLES)
+# "roots" is described wrongly on purpose, for the table of bad requests.
+@pytest.fixture(scope="module", params=sorted(EXAMPLES.keys() - {"roots"}))
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -104,18 +104,18 @@ def test_what_is_described_is_answered_where_the_model_saw_such_numbers(front: S
     assert set(asked(asking.filter(lambda drawn: same_rows(drawn.body)), case)) == {200}
 
 
-def test_what_is_described_is_answered_or_the_models_own_fault_far_from_what_it_saw(
+def test_what_is_described_is_answered_or_overflows_far_from_what_the_model_saw(
         kind: str, front: ServerFront) -> None:
     def case(drawn: Case[Any]) -> int:
         response = drawn.call()
-        if response.status_code != 500:
+        if response.status_code != 422:
             drawn.validate_response(response)
             return int(response.status_code)
-        # A model that cannot take what it never saw is answered with 500, as the table of bad requests has it.
-        assert "not finite" in response.text
+        # No schema can say which numbers overflow in a model, so that this refusal is left to words.
+        assert "is not a finite number" in response.text
         assert not as_seen(kind, drawn.body)
-        drawn.validate_response(response, excluded_checks=[not_a_server_error, positive_data_acceptance])
-        return 500
+        drawn.validate_response(response, excluded_checks=[positive_data_acceptance])
+        return 422
 
     asking = operation(front).as_strategy(generation_mode=GenerationMode.POSITIVE)
-    assert set(asked(asking.filter(lambda drawn: same_rows(drawn.body)), case)) <= {200, 500}
+    assert set(asked(asking.filter(lambda drawn: same_rows(drawn.body)), case)) <= {200, 422}

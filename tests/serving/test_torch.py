@@ -20,8 +20,8 @@ from serving.runtime.core import MODEL, Predictor
 
 from .conftest import release_of
 
-torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch onnxscript")
-pytest.importorskip("onnxscript", reason="onnxscript is not installed")
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: `make torch` installs it and runs these tests")
+pytest.importorskip("onnxscript", reason="onnxscript is not installed: `make torch` installs it and runs these tests")
 Save = Callable[..., Bundle]
 ROWS = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)
 

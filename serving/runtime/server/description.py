@@ -12,8 +12,9 @@ from .settings import Settings
 Schema = dict[str, Any]
 REFUSALS = {
     400: "not readable", 406: "no such answer", 411: "no length", 413: "too large", 415: "no such content type",
-    422: "does not fit the signature",
-    500: "the model failed, or its answer is not finite, as may happen to numbers far beyond those it was trained on",
+    422: "does not fit the signature, or holds numbers so far beyond those the model was tried on that its answer is not "
+         "finite",
+    500: "the model failed, or its answer is not finite",
     503: "too many requests wait"}
 # What MLflow and TensorFlow Serving send along, and the runtime leaves aside.
 ALONG: Schema = {"params": {"description": "left aside"}, "signature_name": {"description": "left aside"}}
