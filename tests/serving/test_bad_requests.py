@@ -96,8 +96,8 @@ BAD: dict[str, tuple[str, str, bytes, dict[str, str], int, str]] = {
     "a number for text": ("words", JSON, rows(7), {}, 422, "found a number; wanted text"),
     "text for rows": ("rows", "text/plain", b"hello", {}, 415, "takes no single text"),
 }
-GOOD = {"rows": rows(ONE), "logs": rows(ONE), "roots": rows(ONE), "pixels": rows(np.ones((8, 8, 1)).tolist()), "words": rows("good"),
-        "table": rows({"age": 1, "city": "Rome", "user": 1})}
+GOOD = {"rows": rows(ONE), "logs": rows(ONE), "roots": rows(ONE), "pixels": rows(np.ones((8, 8, 1)).tolist()),
+        "words": rows("good"), "table": rows({"age": 1, "city": "Rome", "user": 1})}
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,7 @@ from .settings import Settings
 Schema = dict[str, Any]
 REFUSALS = {
     400: "not readable", 406: "no such answer", 411: "no length", 413: "too large", 415: "no such content type",
-    422: "does not fit the signature, or holds numbers so far beyond those the model was tried on that its answer is not "
-         "finite",
+    422: "does not fit the signature, or numbers far beyond those the model was tried on overflow in it",
     500: "the model failed, or its answer is not finite",
     503: "too many requests wait"}
 # What MLflow and TensorFlow Serving send along, and the runtime leaves aside.
