@@ -233,7 +233,9 @@ def _named(made: onnx.ModelProto, model: Any, inputs: tuple[Column, ...], wanted
 
     table = is_table(inputs) and [t.name for t in made.graph.input] == ["slipway_table"]
     _keep_one_output(made, probabilities=hasattr(model, "predict_proba"))
-    names = {t.name: t.name for t in made.graph.input}
+    # In the order given, and all of them, but "mean radius" as mean_radius: skl2onnx makes identifiers of names.
+    given = ["slipway_table"] if table else [c.name for c in inputs]
+    names = dict(zip((t.name for t in made.graph.input), given, strict=True))
     ready = graph.canonical(made, names, [_output(model, wanted)])
     if table:
         graph.join_columns(ready, "slipway_table", [c.name for c in inputs])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,14 +58,15 @@ def bought(frame: Any) -> Any:
     return (score > 8).map({True: "yes", False: "no"})
 
 
-def pipeline(estimator: Any, unknown: str = "ignore") -> Any:
+def pipeline(estimator: Any, unknown: str = "ignore", renamed: Mapping[str, str] | None = None) -> Any:
     from sklearn.compose import ColumnTransformer
     from sklearn.impute import SimpleImputer
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+    numbers = [(renamed or {}).get(name, name) for name in ("age", "income", "visits")]
     columns = ColumnTransformer([
-        ("numbers", make_pipeline(SimpleImputer(), StandardScaler()), ["age", "income", "visits"]),
+        ("numbers", make_pipeline(SimpleImputer(), StandardScaler()), numbers),
         ("words", OneHotEncoder(handle_unknown=unknown), ["city"])])
     return make_pipeline(columns, estimator)
 
@@ -87,6 +88,20 @@ def test_a_pipeline_of_strings_and_numbers_answers_as_scikit_learn(name: str, sa
     answer = served.answer({"dataframe_records": [{k: None if v != v else v for k, v in r.items()} for r in asked]})
     np.testing.assert_allclose(answer["predictions"], model.predict_proba(people(64)), atol=1e-5)
     assert answer["labels"] == model.predict(people(64)).tolist()
+
+
+def test_columns_keep_names_that_are_no_identifiers(save: Save) -> None:
+    import mlflow.sklearn
+    from sklearn.linear_model import LogisticRegression
+
+    frame = people()
+    renamed = {"age": "age at entry", "income": "income/year (\u20ac)", "visits": "income_year____"}
+    model = pipeline(LogisticRegression(), renamed=renamed).fit(frame.rename(columns=renamed), bought(frame))
+    asked = people(8).rename(columns=renamed)
+    served = Predictor(save(mlflow.sklearn, model, asked).folder)
+    rows = [{k: None if v != v else v for k, v in row.items()} for row in asked.to_dict("records")]
+    answer = served.answer({"dataframe_records": rows})
+    np.testing.assert_allclose(answer["predictions"], model.predict_proba(asked), atol=1e-5)
 
 
 def test_an_unseen_category_is_flagged_where_the_model_has_a_fallback(save: Save) -> None:
