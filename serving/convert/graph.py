@@ -135,6 +135,19 @@ def matching(found: Iterable[str], wanted: Sequence[str]) -> dict[str, str]:
     return matched
 
 
+def rename_inputs(model: onnx.ModelProto, names: Mapping[str, str]) -> None:
+    """Let the graph's inputs be called otherwise.
+
+    Args:
+        model: changed in place.
+        names: the graph's name of an input -> the name it shall have.
+    """
+    for value in model.graph.input:
+        value.name = names[value.name]
+    for node in _every_node(model.graph):
+        node.input[:] = [names.get(t, t) for t in node.input]
+
+
 def accept_flat(model: onnx.ModelProto, names: Iterable[str]) -> None:
     """Let each of these inputs of shape (rows, 1) be given as (rows,), as a column of a table is."""
     from onnx import helper

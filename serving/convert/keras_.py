@@ -184,13 +184,16 @@ def export_any(model: Any) -> onnx.ModelProto:
     """
     import keras
 
+    # TensorFlow makes identifiers of the arguments' names, so that "mean radius" would come back as another.
+    plain = {f"input_{number:05d}": tensor.name for number, tensor in enumerate(model.inputs)}
     with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stdout(None):
         archive = keras.export.ExportArchive()
         archive.track(model)
         # training=False is said here because Keras's own export leaves it open: normalisation layers would go on
         # measuring the batch, and layers that augment would go on drawing random numbers.
         archive.add_endpoint("serve", lambda *tensors: model(_as_called(model, list(tensors)), training=False),
-                             [keras.InputSpec(shape=t.shape, dtype=t.dtype, name=t.name) for t in model.inputs])
+                             [keras.InputSpec(shape=t.shape, dtype=t.dtype, name=name)
+                              for name, t in zip(plain, model.inputs, strict=True)])
         archive.write_out(scratch, verbose=False)
         logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
         from tf2onnx import convert as tf2onnx_convert
@@ -205,4 +208,6 @@ def export_any(model: Any) -> onnx.ModelProto:
         except (ValueError, KeyError, RuntimeError) as error:
             raise Unconvertible(f"tf2onnx does not convert this network: {graph.first_line(error)}. Next: replace "
                                 "the layer that it names by one of Keras's plain layers") from None
+    found = graph.matching([t.name for t in made.graph.input], list(plain))
+    graph.rename_inputs(made, {name: plain[given] for name, given in found.items()})
     return made  # type: ignore[no-any-return]  # tf2onnx has no annotations

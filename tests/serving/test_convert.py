@@ -218,6 +218,19 @@ def keras_files(save: Save, model: Any, example: dict[str, Any]) -> Bundle:
     return save(mlflow.tensorflow, model, example, keras_model_kwargs={"save_format": "keras"})
 
 
+def test_a_networks_inputs_keep_names_that_are_no_identifiers(save: Save) -> None:
+    import keras
+
+    names = ("mean radius", "mean_radius", "b (cm)")
+    inputs = {name: keras.Input((1,), name=name) for name in names}
+    joined = keras.layers.Concatenate()(list(inputs.values()))
+    model = keras.Model(inputs, keras.layers.Dense(2, name="score")(joined))
+    asked = {name: np.full((3, 1), place, np.float32) for place, name in enumerate(names)}
+    served = Predictor(keras_files(save, model, asked).folder)
+    answer = served.answer({"inputs": {name: values.tolist() for name, values in asked.items()}})
+    np.testing.assert_allclose(answer["predictions"], model.predict(asked, verbose=0), atol=1e-5)
+
+
 def test_a_network_with_two_inputs_is_bound_by_name(save: Save) -> None:
     import keras
 
