@@ -71,6 +71,16 @@ class Block:
         width = prod(self.shape[1:]) * (1 if isinstance(self.data, list) else SIZES[self.dtype])
         return Block(self.dtype, (end - start, *self.shape[1:]), self.data[start * width : end * width])
 
+    def cut(self, sizes: Iterable[int]) -> list[Block]:
+        """The rows in pieces of these sizes, one after the other."""
+        shape, data, parts, start = self.shape[1:], self.data, [], 0
+        width = prod(shape) * (1 if isinstance(data, list) else SIZES[self.dtype])
+        for size in sizes:
+            end = start + size * width
+            parts.append(Block(self.dtype, (size, *shape), data[start:end]))
+            start = end
+        return parts
+
     def is_finite(self) -> bool:
         """Is no value NaN or infinite?"""
         data = self.data

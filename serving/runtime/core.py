@@ -72,6 +72,9 @@ class Predictor:
         threads: how many threads one prediction may use; 1 where a process serves one request at a time.
         limits: how much one request may ask for.
 
+    Attributes:
+        any_values: whether a request of the right shape and type may hold any finite values.
+
     Raises:
         BundleBroken: a file was altered, is missing or extra, or the model does not load.
     """
@@ -83,6 +86,7 @@ class Predictor:
         self._engine = _engine(folder, self.manifest, threads)
         self._outputs = [t.name for t in self.manifest.outputs]
         self._contract = fit.Contract(self.manifest.inputs, self.limits.rows)
+        self.any_values = self._contract.any_values
         self._warm_up(folder)
 
     def check(self, blocks: Blocks) -> Blocks:

@@ -18,7 +18,6 @@ from .block import Block, Blocks
 from .core import Predictor
 from .errors import BadRequest, RuntimeFault
 from .fit import refit
-from .manifest import Tensor
 
 JSON, CSV, NPY, TEXT = "application/json", "text/csv", "application/x-npy", "text/plain"
 PICTURES = ("image/png", "image/jpeg")
@@ -114,7 +113,7 @@ class Exchange:
         self.quick = quick
         self.capture = capture
         self.counts: Counts = counts or Kept()
-        self._heads: dict[bytes, tuple[int, Tensor, tuple[int, ...]]] = {}
+        self._heads: dict[bytes, tuple[int, str, str, tuple[int, ...]]] = {}
 
     def respond(self, request: Request) -> Response:
         """What is the answer to this request? Never raises a RuntimeFault."""
@@ -133,8 +132,12 @@ class Exchange:
         kind = accepted(request.accept)
         if kind == NPY and self.predictor.manifest.outputs[0].dtype == "string":
             raise BadRequest(f"the answers are text, which npy does not hold; wanted {JSON} or {CSV}", status=406)
-        blocks = self._blocks(request)
-        self.predictor.check(blocks)
+        plain = request.kind == NPY and not request.encoding
+        blocks = self._again(request.body) if plain else None
+        if blocks is None:
+            blocks = self.predictor.check(self._blocks(request))
+            if plain:
+                self._remember(request.body, blocks)
         ready, unknown = self.predictor.prepare(blocks)
         return Asked(blocks, ready, unknown, kind, len(next(iter(blocks.values()))))
 
@@ -174,7 +177,7 @@ class Exchange:
             found = self.quick.read(body) if self.quick else None
             return codec.decode(codec.parse_json(body), tensors) if found is None else found
         if kind == NPY:
-            return self._npy(body)
+            return _read_npy(body, self.predictor)
         if kind == CSV:
             from . import tables
 
@@ -188,22 +191,22 @@ class Exchange:
         wanted = ", ".join(taken(self.predictor))
         raise BadRequest(f"content type {kind[:60]!r} is not taken; wanted one of {wanted}", status=415)
 
-
-    def _npy(self, body: bytes) -> Blocks:
-        """The block of an npy body. One whose head was seen before is looked at no further than for NaN."""
+    def _again(self, body: bytes) -> Blocks | None:
+        """The block of an npy body with a head that was taken before: it is looked at no further than for NaN."""
         end = 10 + int.from_bytes(body[8:10], "little")
         seen = self._heads.get(body[:end])
-        if seen and len(body) == seen[0]:
-            block = Block(seen[1].dtype, seen[2], body[end:])
-            if block.is_finite():
-                return {seen[1].name: block}
-        blocks = _read_npy(body, self.predictor)
-        tensor = self.predictor.manifest.inputs[0]
-        if npy.holds(body, tensor.dtype):
+        if seen is None or len(body) != seen[0]:
+            return None
+        block = Block(seen[2], seen[3], body[end:])
+        return {seen[1]: block} if block.is_finite() else None
+
+    def _remember(self, body: bytes, blocks: Blocks) -> None:
+        """Keep the head of an npy body that was taken, where its values are neither turned nor bounded."""
+        (name, block), = blocks.items()
+        if self.predictor.any_values and npy.holds(body, block.dtype):
             if len(self._heads) >= HEADS:
                 self._heads.clear()
-            self._heads[body[:end]] = (len(body), tensor, blocks[tensor.name].shape)
-        return blocks
+            self._heads[body[: len(body) - len(block.data)]] = (len(body), name, block.dtype, block.shape)
 
 
 def taken(predictor: Predictor) -> list[str]:

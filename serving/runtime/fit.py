@@ -85,6 +85,9 @@ class Contract:
     Args:
         tensors: the model's inputs.
         most_rows: rows of one request.
+
+    Attributes:
+        any_values: whether nothing is demanded of single values.
     """
 
     def __init__(self, tensors: tuple[Tensor, ...], most_rows: int) -> None:
@@ -94,6 +97,7 @@ class Contract:
         self._open = [(t.name, frozenset((*t.known, ""))) for t in tensors if t.known and not t.closed]
         self._present = [t for t in tensors
                          if t.dtype == "string" and not t.missing and not t.closed and t.known and len(t.shape) == 1]
+        self.any_values = not (self._bounded or self._closed or self._present)
 
     def check(self, blocks: Blocks) -> Blocks:
         """The blocks, once their rows, bounds and closed categories are seen to be right.

@@ -172,12 +172,9 @@ class Batcher:
         said = self._run({name: joined(w.asked.ready[name] for w in batch) for name in names})
         if isinstance(said, RuntimeFault):  # one request must not spoil another's answer
             return [self._run(w.asked.ready) for w in batch]
-        cut, start = [], 0
-        for waiting in batch:
-            end = start + waiting.asked.rows
-            cut.append({name: block.rows(start, end) for name, block in said.items()})
-            start = end
-        return list(cut)
+        sizes = [w.asked.rows for w in batch]
+        parts = zip(*(block.cut(sizes) for block in said.values()), strict=True)
+        return [dict(zip(said, blocks, strict=True)) for blocks in parts]
 
     def _run(self, ready: Blocks) -> Blocks | RuntimeFault:
         try:
@@ -194,4 +191,4 @@ class Batcher:
 
 
 def _joins(a: Blocks, b: Blocks) -> bool:
-    return all(a[name].shape[1:] == b[name].shape[1:] for name in a)
+    return [block.shape[1:] for block in a.values()] == [b[name].shape[1:] for name in a]

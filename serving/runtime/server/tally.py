@@ -11,6 +11,7 @@ from ..manifest import Manifest
 BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 STATUSES = ("2xx", "4xx", "5xx")
 COUNTERS = ("rows", "unknown", "model_faults", "capture_failures", "batches", "overloads")
+PLACES = {counter: place for place, counter in enumerate(COUNTERS, start=len(STATUSES))}
 WIDTH = len(STATUSES) + len(COUNTERS) + len(BOUNDS) + 2
 
 
@@ -43,7 +44,7 @@ class Tally:
 
     def add(self, counter: str, amount: float = 1) -> None:
         """Count something else."""
-        self._numbers[self._base + len(STATUSES) + COUNTERS.index(counter)] += amount
+        self._numbers[self._base + PLACES[counter]] += amount
 
     def _sum(self, index: int) -> float:
         return sum(self._numbers[worker * WIDTH + index] for worker in range(self._workers))
