@@ -1,7 +1,8 @@
 """How many requests a second does the container server answer, beside others with the same ONNX model?
 
 A small dense network (64 -> 64 -> 10), one worker each, wrk at concurrency 32, subjects in turns. Each competitor lives
-in an environment of its own under ~/.cache/slipway/benchmarks, which this makes once.
+in an environment of its own under ~/.cache/slipway/benchmarks, which this makes once. Batches of 32 rows in npy are
+held against onnxruntime alone, in a loop in this process, for networks of several sizes.
 
     python -m benchmarks.serving [--turns N] [--seconds S] [--only NAME ...]
 """
@@ -30,23 +31,39 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import record
+from benchmarks import dense, record
+from benchmarks.dense import WIDTH
 
 SUBJECTS = Path(__file__).with_name("serving_subjects")
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "slipway" / "benchmarks"
 PORT = 18200
-WIDTH = 64
+HIDDEN = {"small": (64,), "medium": (128, 128), "large": (512, 256)}  # units of each network's hidden layers
 
 
 @dataclass(slots=True)
 class Subject:
-    """One server: how it is started and asked, and what was seen."""
+    """One server: how it is started and asked, and what was seen: requests a second, and p99 in milliseconds."""
 
     name: str
     command: list[str]
     path: str
     body: Callable[[list[list[float]]], bytes]
     seen: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Network:
+    """One network served by Slipway, asked in npy, beside onnxruntime alone: batches of 32 a second of each."""
+
+    name: str
+    bundle: Path
+    served: list[float] = field(default_factory=list)
+    alone: list[float] = field(default_factory=list)
+
+    @property
+    def share(self) -> float:
+        """How much of onnxruntime's own rate is left behind HTTP?"""
+        return statistics.median(s / a for s, a in zip(self.served, self.alone, strict=True))
 
 
 def main() -> None:
@@ -60,17 +77,19 @@ def main() -> None:
         raise SystemExit("wrk is not installed; Next: apt-get install wrk")
     with tempfile.TemporaryDirectory(prefix="slipway-bench-") as scratch:
         subjects = prepared(Path(scratch), chosen.only)
-        alone = []
+        networks = [Network(name, dense.bundle(Path(scratch) / name, hidden).parent)
+                    for name, hidden in HIDDEN.items()]
         for _ in range(chosen.turns):
             for subject in subjects:
                 take_turn(subject, Path(scratch), chosen.seconds)
-            alone.append(raw(Path(scratch)))
-        report(subjects, statistics.median(alone))
+            for network in networks:
+                take_npy_turn(network, Path(scratch), chosen.seconds)
+        report(subjects, networks)
 
 
 def prepared(scratch: Path, only: list[str]) -> list[Subject]:
     """The subjects that can run here."""
-    model = small_model(scratch)
+    model = dense.bundle(scratch / "bundle", HIDDEN["small"])
     os.environ["MODEL"] = str(model)
     (scratch / "model-settings.json").write_text(
         json.dumps({"name": "small", "implementation": "ml_server.Small", "parallel_workers": 0}))
@@ -78,8 +97,7 @@ def prepared(scratch: Path, only: list[str]) -> list[Subject]:
         {"http_port": PORT, "host": "127.0.0.1", "parallel_workers": 0, "grpc_port": PORT + 1,
          "metrics_port": PORT + 2}))
     made: list[tuple[str, Callable[[], Subject]]] = [
-        ("slipway", lambda: Subject("slipway", [sys.executable, "-m", "serving.runtime.server"], "/invocations",
-                                    instances)),
+        ("slipway", slipway),
         ("mlflow", lambda: mlflow_subject(scratch, model)),
         ("litserve", lambda: Subject("litserve", [str(python("litserve")), str(SUBJECTS / "lit.py")], "/invocations",
                                      instances)),
@@ -89,6 +107,11 @@ def prepared(scratch: Path, only: list[str]) -> list[Subject]:
         ("mlserver", lambda: Subject("mlserver", [str(python("mlserver").with_name("mlserver")), "start", str(scratch)],
                                      "/v2/models/small/infer", open_inference))]
     return [make() for name, make in made if not only or name in only]
+
+
+def slipway() -> Subject:
+    """Ours."""
+    return Subject("slipway", [sys.executable, "-m", "serving.runtime.server"], "/invocations", instances)
 
 
 def python(name: str) -> Path:
@@ -112,39 +135,6 @@ def open_inference(rows: list[list[float]]) -> bytes:
                                    "data": [v for row in rows for v in row]}]}).encode()
 
 
-def small_model(scratch: Path) -> Path:
-    """A small dense network, as an ONNX file and as a bundle beside it."""
-    import hashlib
-
-    from onnx import TensorProto, helper, numpy_helper, save_model
-
-    from serving.golden import write_golden
-    from serving.runtime.manifest import FileEntry, Manifest, Parity, Tensor
-
-    draw = np.random.default_rng(0)
-    weights = [numpy_helper.from_array(draw.normal(0, 0.1, shape).astype(np.float32), name)
-               for name, shape in (("W", (WIDTH, 64)), ("b", (64,)), ("V", (64, 10)), ("c", (10,)))]
-    nodes = [helper.make_node("Gemm", ["x", "W", "b"], ["h"]), helper.make_node("Relu", ["h"], ["r"]),
-             helper.make_node("Gemm", ["r", "V", "c"], ["s"]), helper.make_node("Softmax", ["s"], ["probabilities"])]
-    value = helper.make_tensor_value_info
-    graph = helper.make_graph(nodes, "small", [value("x", TensorProto.FLOAT, ["batch", WIDTH])],
-                              [value("probabilities", TensorProto.FLOAT, ["batch", 10])], weights)
-    folder = scratch / "bundle"
-    folder.mkdir()
-    save_model(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9),
-               folder / "model.onnx")
-    rows = np.zeros((32, WIDTH), np.float32)
-    write_golden(folder / "golden.npz", {"x": rows}, {"probabilities": np.zeros((32, 10), np.float32)})
-    files = tuple(FileEntry(p.name, hashlib.sha256(p.read_bytes()).hexdigest(), p.stat().st_size)
-                  for p in sorted(folder.iterdir()))
-    manifest = Manifest(
-        name="small", version=1, run_id="r", digest="0" * 64, task="tabular", kind="classification", labels=(),
-        inputs=(Tensor("x", "float32", (None, WIDTH)),), outputs=(Tensor("probabilities", "float32", (None, 10)),),
-        source={"format": "onnx"}, parity=Parity(32, 32, 0.0, 1e-4), verdicts=(), approvals=(), files=files)
-    (folder / "manifest.json").write_bytes(manifest.to_bytes())
-    return folder / "model.onnx"
-
-
 def mlflow_subject(scratch: Path, model: Path) -> Subject:
     """`mlflow models serve`, as its documentation shows it."""
     import mlflow.onnx
@@ -161,9 +151,9 @@ def mlflow_subject(scratch: Path, model: Path) -> Subject:
 
 
 @contextmanager
-def running(subject: Subject, scratch: Path) -> Iterator[None]:
+def running(subject: Subject, bundle: Path) -> Iterator[None]:
     """The server, up and answering; gone afterwards."""
-    env = {**os.environ, "PORT": str(PORT), "SLIPWAY_BUNDLE": str(scratch / "bundle"), "SLIPWAY_WORKERS": "1",
+    env = {**os.environ, "PORT": str(PORT), "SLIPWAY_BUNDLE": str(bundle), "SLIPWAY_WORKERS": "1",
            "SLIPWAY_HOST": "127.0.0.1", "OMP_NUM_THREADS": "1",
            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": f"{Path.cwd()}:{SUBJECTS}"}
     process = subprocess.Popen(subject.command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -201,15 +191,18 @@ def _until_it_answers(subject: Subject, process: subprocess.Popen[bytes]) -> Non
 def take_turn(subject: Subject, scratch: Path, seconds: int) -> None:
     """Start it, ask it in every way, stop it."""
     one, many = [[0.1] * WIDTH], [[0.1] * WIDTH] * 32
-    with running(subject, scratch):
-        bodies = {"1 JSON": (subject.body(one), "application/json"),
-                  "32 JSON": (subject.body(many), "application/json")}
-        if subject.name == "slipway":
-            packed = io.BytesIO()
-            np.save(packed, np.asarray(many, np.float32))
-            bodies["32 npy"] = (packed.getvalue(), "application/x-npy")
-        for name, (body, kind) in bodies.items():
-            subject.seen.setdefault(name, []).append(wrk(subject.path, body, kind, scratch, seconds))
+    with running(subject, scratch / "bundle"):
+        for name, body in (("1 JSON", subject.body(one)), ("32 JSON", subject.body(many))):
+            subject.seen.setdefault(name, []).append(wrk(subject.path, body, "application/json", scratch, seconds))
+
+
+def take_npy_turn(network: Network, scratch: Path, seconds: int) -> None:
+    """Ask onnxruntime alone, then Slipway."""
+    packed, ours = io.BytesIO(), slipway()
+    np.save(packed, np.full((32, WIDTH), 0.1, np.float32))
+    network.alone.append(raw(network.bundle / "model.onnx"))
+    with running(ours, network.bundle):
+        network.served.append(wrk(ours.path, packed.getvalue(), "application/x-npy", scratch, seconds)[0])
 
 
 def wrk(path: str, body: bytes, kind: str, scratch: Path, seconds: int) -> tuple[float, float]:
@@ -228,14 +221,13 @@ def wrk(path: str, body: bytes, kind: str, scratch: Path, seconds: int) -> tuple
     return float(re.findall(r"Requests/sec:\s+([\d.]+)", said)[0]), float(late) * {"us": 1e-3, "ms": 1, "s": 1e3}[unit]
 
 
-def raw(scratch: Path) -> float:
+def raw(model: Path) -> float:
     """Batches of 32 a second of onnxruntime alone, in this process."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(scratch / "bundle" / "model.onnx", options,
-                                           providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     rows = np.full((32, WIDTH), 0.1, np.float32)
     best = 0.0
     for _ in range(5):
@@ -247,10 +239,10 @@ def raw(scratch: Path) -> float:
     return best
 
 
-def report(subjects: list[Subject], alone: float) -> None:
+def report(subjects: list[Subject], networks: list[Network]) -> None:
     """Print and keep the medians, and how ours compares."""
     ours: dict[str, Any] = {}
-    kept: dict[str, Any] = {"raw batches of 32 a second": alone}
+    kept: dict[str, Any] = {}
     for subject in subjects:
         for name, seen in subject.seen.items():
             rate, late = (statistics.median(column) for column in zip(*seen, strict=True))
@@ -259,8 +251,12 @@ def report(subjects: list[Subject], alone: float) -> None:
                                                "slipway times": ours[name][0] / rate}
             print(f"{subject.name:22}{name:>9}{rate:12,.0f} requests/s   p99 {late:8.2f} ms   "
                   f"slipway is {ours[name][0] / rate:6.1f} x, p99 {ours[name][1] / late:5.2f} x")
-    if "32 npy" in ours:
-        print(f"raw onnxruntime, batches of 32: {alone:,.0f}/s; 32 npy reaches {ours['32 npy'][0] / alone:.2f} of it")
+    for network in networks:
+        served, alone = statistics.median(network.served), statistics.median(network.alone)
+        kept[f"npy, {network.name}"] = {"hidden": HIDDEN[network.name], "batches of 32 a second": served,
+                                        "onnxruntime alone": alone, "share": network.share}
+        print(f"npy, batches of 32, {network.name} network {HIDDEN[network.name]}: {served:,.0f}/s; "
+              f"onnxruntime alone {alone:,.0f}/s; share {network.share:.2f}")
     record.write("serving", record.machine(("onnxruntime", "mlflow")), kept)
 
 
