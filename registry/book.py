@@ -63,11 +63,12 @@ class Pages(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """The ledger while it is open for somebody, and when that is."""
+    """The ledger while it is open for somebody, and when that is; `call`: what they name the call that opened it."""
 
     pages: Pages
     actor: Actor
     now: datetime
+    call: str | None
 
     def write(self, kind: Kind, model: str, version: int, body: Shape) -> Entry:
         """Append one entry; it is there when the transaction is, and else never was."""
@@ -165,7 +166,7 @@ class Book:
         body = MovedBody(
             source=case.current.value, target=case.target.value, displaced=displaced,
             digest=evidence.digest if evidence else None, evidence=evidence.entry if evidence else None,
-            approvals=approvals, via=via, glass=case.glass, overridden=decision.overridden,
+            approvals=approvals, via=via, glass=case.glass, overridden=decision.overridden, call=self.call,
         )  # fmt: skip
         self.write(Kind.MOVED, case.model, case.version, body)
 

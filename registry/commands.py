@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -112,6 +113,8 @@ def _evidence_json(version: ModelVersion, evidence: Evidence) -> dict[str, objec
             for v in evidence.verdicts
         ],
         "measures": {measure.name: measure.value for measure in evidence.measures},
+        "paired": asdict(evidence.paired) if evidence.paired else None,
+        "measured": asdict(evidence.measured) if evidence.measured else None,
     }  # fmt: skip
 
 
@@ -171,18 +174,21 @@ def _say(found: ModelVersion, key: str, comment: str) -> str:
 def promote(version: tuple[str, int], stage: str, reason: str | None, as_json: bool) -> None:
     """Move a version to a stage, if the policy allows it. Running it again changes nothing."""
     from registry import mlflow_store, telling
+    from registry.identity import calling
+    from registry.ledger import stamp
 
     found, target = _find(version), Stage.named(stage)
     before = mlflow_store.ledger(*version)
-    moved = mlflow_store.break_glass(found, target, reason) if reason else mlflow_store.move(found, target)
-    after = mlflow_store.ledger(*version)
-    mover, line = telling.mover_since(before, after), f"{moved} is in {target.value}, @{target.alias} points at it"
-    if mover is None:
-        line = f"{found} is in {target.value} already"
-    elif mover != mlflow_store.own_name():
-        line = f"{found} is in {target.value} already: {mover} moved it at the same time"
-    changed = mover == mlflow_store.own_name()
-    _tell(moved, line, as_json, stage=target.value, alias=target.alias, changed=changed, next=_next_step(moved))
+    with calling() as call:
+        moved = mlflow_store.break_glass(found, target, reason) if reason else mlflow_store.move(found, target)
+    move = telling.put_there(mlflow_store.ledger(*version), target)
+    changed = move is not None and telling.made_by(move, call, mlflow_store.own_name(), before)
+    line = f"{moved} is in {target.value}, @{target.alias} points at it"
+    if not changed:
+        since = f": {move.actor} moved it on {move.at:%Y-%m-%d at %H:%M:%S} UTC" if move else ""
+        line = f"{found} is in {target.value} already{since}"
+    by = {"moved_by": move.actor.name, "moved_at": stamp(move.at)} if move else {}
+    _tell(moved, line, as_json, stage=target.value, alias=target.alias, changed=changed, next=_next_step(moved), **by)
     _summarize(moved)
     _say_next(moved)
 

@@ -42,7 +42,7 @@ from registry.errors import (
     RegistryUnreachable,
     VersionMissing,
 )
-from registry.identity import claimed_name
+from registry.identity import claimed_name, current_call
 from registry.ledger import Entry
 from registry.promotion import Case, decide
 from registry.read_server import Answer, Ask
@@ -280,7 +280,7 @@ def _say(version: ModelVersion, key: str, text: str) -> None:
 
 
 def _book_in_tags() -> Book:
-    return Book(TagPages(ledger, _write_tag), Actor(own_name()), datetime.now(UTC))
+    return Book(TagPages(ledger, _write_tag), Actor(own_name()), datetime.now(UTC), current_call())
 
 
 def _write_tag(model: str, number: int, key: str, value: str) -> None:

@@ -29,7 +29,7 @@ from registry import plain_tables, shown, tables
 from registry.book import TAKERS, Book, Found
 from registry.errors import PolicyInvalid, PromotionRefused
 from registry.gates import Champion, rival
-from registry.identity import NOBODY, current_actor
+from registry.identity import NOBODY, current_actor, current_call
 from registry.ledgered import Ledgered
 from registry.one_session import OneSession
 from registry.promotion import Case, decide, judged
@@ -85,7 +85,7 @@ class GovernedStore(Ledgered, SqlAlchemyStore):
         with self._sessions.transaction() as session:
             chain = tables.Chain(session, tables.lock(session))
             try:
-                yield _OpenBook(chain, current_actor(), self._clock(), session)
+                yield _OpenBook(chain, current_actor(), self._clock(), current_call(), session)
             except PromotionRefused as error:
                 raise MlflowException(str(error), error_code=PERMISSION_DENIED) from error
             except (PolicyInvalid, ValueError) as error:
@@ -351,7 +351,7 @@ class GovernedStore(Ledgered, SqlAlchemyStore):
     @contextmanager
     def _reading(self) -> Iterator[_OpenBook]:
         with self.ManagedSessionMaker() as session:
-            yield _OpenBook(tables.Chain(session), current_actor(), self._clock(), session)
+            yield _OpenBook(tables.Chain(session), current_actor(), self._clock(), None, session)
 
     def _view(self, book: _OpenBook, found: Found, champion: Found | None) -> Shown:
         case = Case(

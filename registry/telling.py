@@ -58,10 +58,16 @@ def approval_by(name: str, digest: str, entries: Iterable[Entry]) -> Approval | 
     return next((a for a in reversed(said) if a.digest == digest and a.approver.name == name), None)
 
 
-def mover_since(before: Iterable[Entry], after: Iterable[Entry]) -> str | None:
-    """Who made the last move that is in `after` and not yet in `before`? None: there was none."""
-    known = {entry.hash for entry in before}
-    return next((e.actor.name for e in reversed([*after]) if e.kind is Kind.MOVED and e.hash not in known), None)
+def put_there(entries: Iterable[Entry], stage: Stage) -> Entry | None:
+    """The last move of one version, if it was into this stage."""
+    last = next((entry for entry in reversed([*entries]) if entry.kind is Kind.MOVED), None)
+    return last if last and read(MovedBody, last.body).target == stage.value else None
+
+
+def made_by(move: Entry, call: str, name: str, before: Iterable[Entry]) -> bool:
+    """Did this call make the move? Where the registry wrote no call down: is it new, and by this name?"""
+    said = read(MovedBody, move.body).call
+    return said == call if said else move.actor.name == name and move not in before
 
 
 def next_step(version: ModelVersion, entries: Iterable[Entry], needed: int) -> str:

@@ -22,7 +22,7 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class Beside:
     """One measure of candidate and champion; `interval` where one is known: of shares of rows, at 95 %."""
 
     name: str
@@ -32,11 +32,11 @@ class Measured:
     theirs_interval: tuple[float, float] | None = None
 
 
-def side_by_side(row: Shown, champion: Shown | None) -> list[Measured]:
+def side_by_side(row: Shown, champion: Shown | None) -> list[Beside]:
     """Every measure that either has."""
     mine, theirs = _figures(row), _figures(champion) if champion else {}
     return [
-        Measured(name, _value(mine, name), _value(theirs, name), _interval(mine, name), _interval(theirs, name))
+        Beside(name, _value(mine, name), _value(theirs, name), _interval(mine, name), _interval(theirs, name))
         for name in sorted(mine.keys() | theirs.keys())
     ]
 
@@ -47,7 +47,7 @@ class SliceShown:
 
     name: str
     rows: int
-    figures: tuple[Measured, ...]
+    figures: tuple[Beside, ...]
 
 
 def slices(row: Shown) -> list[SliceShown]:
@@ -55,7 +55,7 @@ def slices(row: Shown) -> list[SliceShown]:
     measured = row.standing.evidence.measured if row.standing.evidence else None
     return [
         SliceShown(str(cut), cut.rows, tuple(
-            Measured(name, value, None, wilson(value, cut.rows) if name == "accuracy" else None)
+            Beside(name, value, None, wilson(value, cut.rows) if name == "accuracy" else None)
             for name, value in sorted(cut.measures.items())
         ))
         for cut in (measured.slices if measured else ())

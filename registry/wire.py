@@ -130,7 +130,10 @@ class WordBody(Shape):
 
 
 class MovedBody(Shape):
-    """A move between stages, with what it displaced and what it rested on; `glass`: why it overrode those reasons."""
+    """A move between stages, with what it displaced and what it rested on.
+
+    `glass`: why it overrode those reasons. `call`: the command that asked for it, as it named itself.
+    """
 
     source: str
     target: str
@@ -141,6 +144,7 @@ class MovedBody(Shape):
     via: str
     glass: str | None = None
     overridden: tuple[str, ...] = ()
+    call: str | None = None
 
 
 class DeletedBody(Shape):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import json
 import os
 import shutil
 import signal
@@ -13,6 +14,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,10 +22,12 @@ from pathlib import Path
 import pytest
 from mlflow.entities.model_registry import ModelVersionTag
 from mlflow.exceptions import MlflowException
-from sqlalchemy import event
+from sqlalchemy import create_engine, event, text
 
+from registry import tables
 from registry.ledger import Kind, first_bad
 from registry.store import GovernedStore
+from tests.registry.processes import ended, start
 from tests.registry.saying import evidence
 
 WRITERS = 4
@@ -143,6 +147,44 @@ def test_the_same_promotion_several_times_at_once_is_made_once(database: str, mo
     assert (in_production(store), moves(store)) == ([1], 1)
 
 
+def both_wait(database: str, jobs: Sequence[subprocess.Popen[str]]) -> bool:
+    """Have both come as far as the lock? On SQLite, where nobody can see that: have both opened the database?"""
+    if database.startswith("sqlite"):
+        return all(_opened(job.pid, database.removeprefix("sqlite:///")) for job in jobs)
+    engine = create_engine(database)
+    with engine.connect() as asking:
+        waits = asking.execute(text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")).scalar()
+    engine.dispose()
+    return bool(waits == len(jobs))
+
+
+def _opened(pid: int, file: str) -> bool:
+    folder = Path(f"/proc/{pid}/fd")
+    with suppress(OSError):  # a descriptor may close while it is looked at
+        return any(str(link.readlink()) == file for link in folder.iterdir())
+    return False
+
+
+def test_of_two_jobs_of_one_name_that_promote_one_version_at_once_one_moves_it_and_the_other_says_who_did(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = GovernedStore(database)
+    approved_versions(store, monkeypatch, 1)
+    words = ("promote", "m/1", "--to", "Production", "--json")
+    with store.ManagedSessionMaker(read_only=False) as session:
+        tables.lock(session)
+        jobs = [start(*words, SLIPWAY_USER="ci", MLFLOW_TRACKING_URI=database) for _ in range(2)]
+        deadline = time.monotonic() + 60
+        while not both_wait(database, jobs) and time.monotonic() < deadline:
+            time.sleep(0.05)
+    told = [ended(job) for job in jobs]
+    assert [code for code, _, _ in told] == [0, 0], told
+    said = [json.loads(stdout) for _, stdout, _ in told]
+    assert sorted(one["changed"] for one in said) == [False, True]
+    assert {(one["moved_by"], one["moved_at"]) for one in said} == {("ci", said[0]["moved_at"])}
+    assert moves(store) == 1
+
+
 def test_many_writers_of_many_kinds_leave_one_whole_chain(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     store = GovernedStore(database)
     approved_versions(store, monkeypatch, WRITERS)
@@ -169,6 +211,7 @@ def promote(database: str, number: int) -> None:
 
 def die_at_write(database: str, nth: int) -> bool:
     """Promote version 2 in a process that is killed right before its nth write; did it get that far?"""
+    GovernedStore._engine_map[database].dispose()  # a connection to a server is not for two processes
     child = os.fork()
     if child == 0:
         GovernedStore._engine_map.clear()
@@ -186,7 +229,6 @@ def die_at_write(database: str, nth: int) -> bool:
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_a_promotion_killed_anywhere_is_wholly_undone_and_can_be_made_again(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

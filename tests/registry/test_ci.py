@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import click
@@ -15,25 +12,12 @@ import requests
 from click.testing import CliRunner
 
 from registry import Stage, check, commands, mlflow_store
+from tests.registry.processes import ended, start
 from tests.registry.servers import PASSWORD
 from tests.registry.world import World
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*transition_model_version_stage:FutureWarning")
-ROOT = Path(__file__).parents[2]
-
-
-def start(*words: str, **env: str) -> subprocess.Popen[str]:
-    """`slipway ...` as a process of its own, which knows of MLflow and slipway only what is given here."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "SLIPWAY_", "GITHUB_"))}
-    command = [sys.executable, str(ROOT / "slipway.py"), *words]
-    return subprocess.Popen(
-        command, env={**kept, **env}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
-def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    stdout, stderr = process.communicate(timeout=120)
-    return process.returncode, stdout, stderr
+STAMP = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
 def test_ci_promotes_with_an_address_and_a_login_and_may_not_approve(
@@ -88,17 +72,6 @@ def test_of_two_jobs_at_once_one_wins_and_the_other_says_so(world: World) -> Non
     assert world.stages()[3 - winner] == (Stage.NONE, ())
 
 
-def test_the_same_promotion_by_two_jobs_at_once_is_made_once_and_both_say_who(world: World) -> None:
-    world.approved()
-    where = {"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}
-    both = [start("promote", "images/1", "--to", "Production", "--json", SLIPWAY_USER=who, **where)
-            for who in ("ci", "cy")]  # fmt: skip
-    told = [ended(process) for process in both]
-    assert [code for code, _, _ in told] == [0, 0], told
-    assert sorted(json.loads(stdout)["changed"] for _, stdout, _ in told) == [False, True]
-    assert sum(entry.kind.value == "moved" for entry in mlflow_store.ledger()) == 1
-
-
 def told_as_json(command: click.Command, *words: str) -> dict[str, object]:
     done = CliRunner().invoke(command, [*words, "--json"])
     assert done.exit_code == 0, done
@@ -120,9 +93,10 @@ def test_every_command_that_a_machine_runs_answers_in_json(world: World) -> None
     promoted = told_as_json(commands.promote, "images/1", "--to", "production")
     assert promoted == {
         "version": "images/1", "stage": "Production", "alias": "champion", "changed": True,
-        "next": "slipway deploy images",
+        "next": "slipway deploy images", "moved_by": "bo", "moved_at": mlflow_store.ledger()[-1].at.strftime(STAMP),
     }  # fmt: skip
-    assert told_as_json(commands.promote, "images/1", "--to", "production")["changed"] is False
+    again = told_as_json(commands.promote, "images/1", "--to", "production")
+    assert again == {**promoted, "changed": False}, "and by whom, and when"
     assert told_as_json(commands.approve, "images/1", "--withdraw")["approved"] is False
     verified = told_as_json(commands.__getattr__("ledger"), "verify")
     last = mlflow_store.ledger()[-1]

@@ -29,7 +29,10 @@ def test_the_way_from_candidate_to_production(world: World) -> None:
 
     checked = run(commands.check, "images/1", "--json")
     assert checked.exit_code == 0, checked.output
-    assert json.loads(checked.stdout)["passed"] is True
+    told = json.loads(checked.stdout)
+    assert told["passed"] is True
+    kept = json.loads(mlflow_store.ledger("images", 1)[-1].body)
+    assert (told["measured"], told["paired"]) == (kept["measured"], kept["paired"]), "what the gates weighed, in full"
 
     unapproved = run(commands.promote, "images/1", "--to", "Production")
     assert str(unapproved.exception) == (
@@ -74,7 +77,9 @@ def test_promoting_again_changes_nothing_and_says_so(world: World) -> None:
     world.released()
     before = run(commands.history, "images").stdout
     again = run(commands.promote, "images/1", "--to", "production")
-    assert (again.exit_code, again.stdout) == (0, "images/1 is in Production already\n")
+    assert again.exit_code == 0
+    assert re.fullmatch(r"images/1 is in Production already: ana \(claimed\) moved it on [-\d]{10} at [:\d]{8} UTC\n",
+                        again.stdout)  # fmt: skip
     assert run(commands.history, "images").stdout == before
 
 

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from registry import PolicyInvalid, Stage
-from registry.policy import BUILT_IN, load, parse
+from registry.policy import load, parse
+from registry.policy_file import BUILT_IN, PolicyShape
 
 SHIPPED = Path(__file__).parents[2] / "policy.yaml"
 
@@ -86,6 +89,46 @@ def test_what_is_not_understood_is_refused_by_name(text: str, told: str) -> None
         parse(text, "mine.yaml")
     assert told in str(caught.value)
     assert str(caught.value).startswith("mine.yaml")
+
+
+def keys(schema: dict[str, Any], kind: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Every key that the file may have, with those above it; `NAME` stands for a model's."""
+    for one in (kind, *kind.get("anyOf", ())):
+        shape = schema["$defs"][one["$ref"].rsplit("/", 1)[1]] if "$ref" in one else one
+        for key, below in shape.get("properties", {}).items():
+            yield (*path, key)
+            yield from keys(schema, below, (*path, key))
+        named = shape.get("additionalProperties")
+        if isinstance(named, dict) and "$ref" in named:
+            yield from keys(schema, named, (*path, "NAME"))
+
+
+SCHEMA = PolicyShape.model_json_schema()
+KEYS = sorted(set(keys(SCHEMA, SCHEMA)))
+
+
+def test_every_key_of_the_built_in_policy_is_among_those_of_the_schema() -> None:
+    def named(value: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+        for key, below in value.items():
+            yield (*path, key)
+            if isinstance(below, Mapping) and key not in ("floors", "ceilings"):  # under these stand measures
+                yield from named(below, (*path, key))
+
+    assert set(named(BUILT_IN)) <= set(KEYS)
+    assert ("models", "NAME", "stages", "Staging", "gates", "serving", "latency_p99_ms") in KEYS
+
+
+@pytest.mark.parametrize("path", KEYS, ids=".".join)
+def test_every_key_that_is_misspelt_is_refused_and_the_right_one_named(path: tuple[str, ...]) -> None:
+    *above, right = path
+    wrong = f"{right[:-1]}x"
+    said: dict[str, Any] = {wrong: None}
+    for key in reversed(above):
+        said = {key: said}
+    with pytest.raises(PolicyInvalid) as caught:
+        parse(yaml.safe_dump({"schema": 1, **said}), "mine.yaml")
+    told = f"{'.'.join([*above, wrong])}: no such key; did you mean {right!r}?"
+    assert told in str(caught.value)
 
 
 def test_approvals_expire_when_the_file_says() -> None:
