@@ -7,6 +7,8 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Seconds = int
+_TOPIC = r"^arn:aws[a-z-]*:sns:[a-z0-9-]*:\d{12}:[a-zA-Z0-9_.-]+$"
+_OURS = ("releases", "layers", "deployments")
 
 
 class _Section(BaseModel):
@@ -52,16 +54,47 @@ class LinearShift(_Section):
 
 
 class AutoscalingSettings(_Section):
-    """Between how many instances, for how many requests a minute of each?"""
+    """Between how many instances?
 
-    least: int = Field(1, ge=1)
+    Attributes:
+        least, most: instances. None at all only where requests can wait, at an asynchronous endpoint.
+        invocations: requests a minute that each instance shall have.
+        backlog: at an asynchronous endpoint instead: requests that wait for each instance.
+    """
+
+    least: int = Field(1, ge=0)
     most: int = Field(ge=1)
-    invocations: float = Field(gt=0)
+    invocations: float | None = Field(None, gt=0)
+    backlog: float | None = Field(None, gt=0)
 
     @model_validator(mode="after")
     def _rises(self) -> Self:
         if self.most < self.least:
             raise ValueError("most must be at least least")
+        if (self.invocations is None) == (self.backlog is None):
+            raise ValueError("wanted either invocations (a minute of each instance) or backlog (of an asynchronous "
+                             "endpoint)")
+        return self
+
+
+class AsynchronousSettings(_Section):
+    """How are requests answered later, to S3? SageMaker takes them as objects there, of at most 1 GB.
+
+    Attributes:
+        to: prefix in the bucket of the releases; requests, answers and failures lie under it, by endpoint.
+        at_once: requests that an instance answers at once; None leaves it to SageMaker.
+        success_topic, error_topic: ARNs of SNS topics that are told of each answer or failure.
+    """
+
+    to: str = Field("asynchronous", pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]*(/[a-zA-Z0-9][a-zA-Z0-9._-]*)*$")
+    at_once: int | None = Field(None, ge=1, le=1000)
+    success_topic: str | None = Field(None, pattern=_TOPIC)
+    error_topic: str | None = Field(None, pattern=_TOPIC)
+
+    @model_validator(mode="after")
+    def _out_of_the_way(self) -> Self:
+        if (first := self.to.split("/")[0]) in _OURS:
+            raise ValueError(f"under {first}/ lie other things of ours; choose another prefix")
         return self
 
 
@@ -78,7 +111,8 @@ class SageMakerSettings(_Section):
         alarms: CloudWatch alarms, any of which brings the old release back while requests move.
         keep: seconds that the old fleet is kept after the last step, and watched by the alarms.
         autoscaling: None leaves the number of instances as it is.
-        kms: the key for volumes and captured requests.
+        asynchronous: None answers at once, to whoever asks.
+        kms: the key for volumes, captured requests and answers in S3.
     """
 
     image: str | None = None
@@ -92,6 +126,7 @@ class SageMakerSettings(_Section):
     keep: Seconds = Field(0, ge=0, le=3600)
     capture: CaptureSettings | None = None
     autoscaling: AutoscalingSettings | None = None
+    asynchronous: AsynchronousSettings | None = None
     kms: str = ""
 
     @model_validator(mode="after")
@@ -101,8 +136,22 @@ class SageMakerSettings(_Section):
         if (self.canary or self.linear or self.keep) and not self.alarms:
             raise ValueError("requests that move in steps are watched by alarms, and there is none: name 1 to 10")
         if self.serverless and (self.canary or self.linear or self.alarms or self.capture or self.autoscaling
-                                or self.kms):
-            raise ValueError("a serverless endpoint has no canary, linear, alarms, keep, capture, autoscaling or kms")
+                                or self.asynchronous or self.kms):
+            raise ValueError("a serverless endpoint has no canary, linear, alarms, keep, capture, autoscaling, "
+                             "asynchronous or kms")
+        return self
+
+    @model_validator(mode="after")
+    def _scales_by_what_it_has(self) -> Self:
+        scaling, later = self.autoscaling, self.asynchronous is not None
+        if scaling and (scaling.backlog is not None) != later:
+            raise ValueError("an asynchronous endpoint scales by autoscaling.backlog, any other by "
+                             "autoscaling.invocations")
+        if scaling and scaling.least == 0 and not later:
+            raise ValueError("only an asynchronous endpoint can scale to no instance: elsewhere nobody would answer")
+        if self.capture and later:
+            raise ValueError("an asynchronous endpoint keeps its requests and answers in S3 as it is; leave out "
+                             "capture")
         return self
 
 
@@ -110,6 +159,7 @@ SECTIONS: dict[tuple[int | str, ...], tuple[str, ...]] = {
     ("sagemaker",): tuple(SageMakerSettings.model_fields),
     ("sagemaker", "serverless"): tuple(ServerlessSettings.model_fields),
     ("sagemaker", "autoscaling"): tuple(AutoscalingSettings.model_fields),
+    ("sagemaker", "asynchronous"): tuple(AsynchronousSettings.model_fields),
     ("sagemaker", "capture"): tuple(CaptureSettings.model_fields),
     ("sagemaker", "canary"): tuple(CanaryShift.model_fields),
     ("sagemaker", "linear"): tuple(LinearShift.model_fields),

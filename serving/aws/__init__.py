@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from .endpoints import ConfigState, Endpoints, EndpointState, Guardrails, ModelState, VariantState
+from .endpoints import ConfigState, Endpoints, EndpointState, Guardrails, LaterState, ModelState, VariantState
 from .functions import AliasState, FunctionConfig, Functions, FunctionState, LayerState, Offer
 from .logs import Logs
 from .metrics import Metrics
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AliasState", "Aws", "ConfigState", "EndpointState", "Endpoints", "FunctionConfig", "FunctionState", "Functions",
-    "Guardrails", "LayerState", "Logs", "Metrics", "ModelState", "ObjectState", "Offer", "Scaling", "ScalingState",
-    "Storage", "Transforms", "VariantState",
+    "Guardrails", "LaterState", "LayerState", "Logs", "Metrics", "ModelState", "ObjectState", "Offer", "Scaling",
+    "ScalingState", "Storage", "Transforms", "VariantState",
 ]  # fmt: skip
 
 

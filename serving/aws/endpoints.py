@@ -50,6 +50,25 @@ class VariantState:
 
 
 @dataclass(frozen=True, slots=True)
+class LaterState:
+    """How does an endpoint answer later, to S3?
+
+    Attributes:
+        to, failed: the S3 addresses under which answers and failures lie.
+        kms: the key that encrypts them, empty for the bucket's own.
+        at_once: requests that an instance answers at once; 0 leaves it to SageMaker.
+        success_topic, error_topic: SNS topics that are told, empty for none.
+    """
+
+    to: str
+    failed: str
+    kms: str = ""
+    at_once: int = 0
+    success_topic: str = ""
+    error_topic: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ConfigState:
     """What is an endpoint configuration? It cannot be changed, only deleted and made again.
 
@@ -58,6 +77,7 @@ class ConfigState:
         capture_to: the S3 address where they go.
         kms: the key of the instances' volumes and of what is captured, empty for AWS's own.
         shadows: names of shadow variants.
+        later: None when it answers at once.
     """
 
     name: str
@@ -66,6 +86,7 @@ class ConfigState:
     capture_to: str = ""
     kms: str = ""
     shadows: tuple[str, ...] = ()
+    later: LaterState | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +99,7 @@ class EndpointState:
         reason: why it failed or went back, in SageMaker's words.
         weights: each variant's share of the requests.
         serverless: whether a variant runs without instances.
+        answers_to: the S3 address under which answers lie, empty when it answers at once.
     """
 
     name: str
@@ -86,6 +108,7 @@ class EndpointState:
     reason: str
     weights: tuple[tuple[str, float], ...]
     serverless: bool
+    answers_to: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +169,8 @@ class Endpoints:
                 "DestinationS3Uri": wanted.capture_to, **key,
                 "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
                 "CaptureContentTypeHeader": {"JsonContentTypes": ["application/json"]}}
+        if wanted.later:
+            extra["AsyncInferenceConfig"] = _later_members(wanted.later)
         self._call("create_endpoint_config", wanted.name, EndpointConfigName=wanted.name,
                    ProductionVariants=[_variant_members(v) for v in wanted.variants], **extra)
 
@@ -202,6 +227,17 @@ class Endpoints:
             body: bytes = answer["Body"].read()
             return body
 
+    def invoke_later(self, name: str, source: str) -> tuple[str, str]:
+        """Let an asynchronous endpoint answer the JSON that lies at this S3 address.
+
+        Returns:
+            The S3 addresses where the answer will lie, or what went wrong.
+        """
+        with mapped(f"sagemaker:InvokeEndpointAsync {name}"):
+            said = self._runtime.invoke_endpoint_async(
+                EndpointName=name, InputLocation=source, ContentType="application/json", Accept="application/json")
+            return said["OutputLocation"], said.get("FailureLocation", "")
+
     def _call(self, operation: str, what: str, **members: Any) -> dict[str, Any]:
         title = "".join(part.capitalize() for part in operation.split("_"))
         try:
@@ -246,6 +282,15 @@ def _variant_members(variant: VariantState) -> dict[str, Any]:
     return members | {"InstanceType": variant.instance_type, "InitialInstanceCount": variant.instances}
 
 
+def _later_members(later: LaterState) -> dict[str, Any]:
+    topics = {"SuccessTopic": later.success_topic, "ErrorTopic": later.error_topic}
+    told = {member: topic for member, topic in topics.items() if topic}
+    output = {"S3OutputPath": later.to, "S3FailurePath": later.failed,
+              **({"KmsKeyId": later.kms} if later.kms else {}), **({"NotificationConfig": told} if told else {})}
+    pace = {"ClientConfig": {"MaxConcurrentInvocationsPerInstance": later.at_once}} if later.at_once else {}
+    return {"OutputConfig": output, **pace}
+
+
 def _policy(guardrails: Guardrails) -> dict[str, Any]:
     routing: dict[str, Any] = {"Type": guardrails.kind, "WaitIntervalInSeconds": guardrails.wait}
     member = {"CANARY": "CanarySize", "LINEAR": "LinearStepSize"}.get(guardrails.kind)
@@ -273,7 +318,18 @@ def _config(raw: dict[str, Any]) -> ConfigState:
         name=raw["EndpointConfigName"], variants=tuple(_variant(v) for v in raw["ProductionVariants"]),
         capture=int(capture["InitialSamplingPercentage"]) if on else 0,
         capture_to=capture["DestinationS3Uri"] if on else "", kms=raw.get("KmsKeyId", ""),
-        shadows=tuple(v["VariantName"] for v in raw.get("ShadowProductionVariants") or ()))
+        shadows=tuple(v["VariantName"] for v in raw.get("ShadowProductionVariants") or ()),
+        later=_later(raw.get("AsyncInferenceConfig")))
+
+
+def _later(raw: dict[str, Any] | None) -> LaterState | None:
+    if not raw:
+        return None
+    output, told = raw["OutputConfig"], raw["OutputConfig"].get("NotificationConfig") or {}
+    return LaterState(
+        to=output.get("S3OutputPath", ""), failed=output.get("S3FailurePath", ""), kms=output.get("KmsKeyId", ""),
+        at_once=int((raw.get("ClientConfig") or {}).get("MaxConcurrentInvocationsPerInstance") or 0),
+        success_topic=told.get("SuccessTopic", ""), error_topic=told.get("ErrorTopic", ""))
 
 
 def _variant(raw: dict[str, Any]) -> VariantState:
@@ -291,4 +347,5 @@ def _endpoint(raw: dict[str, Any]) -> EndpointState:
         name=raw["EndpointName"], config=raw.get("EndpointConfigName", ""), status=raw["EndpointStatus"],
         reason=raw.get("FailureReason", ""),
         weights=tuple((v["VariantName"], float(v.get("CurrentWeight", 1.0))) for v in variants),
-        serverless=any(v.get("CurrentServerlessConfig") for v in variants))
+        serverless=any(v.get("CurrentServerlessConfig") for v in variants),
+        answers_to=((raw.get("AsyncInferenceConfig") or {}).get("OutputConfig") or {}).get("S3OutputPath", ""))

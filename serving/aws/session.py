@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import AwsConflict, AwsFailed, AwsMissing
 
-MISSING = {"404", "NoSuchKey", "NoSuchBucket", "NotFound", "ResourceNotFoundException"}
+MISSING = {"404", "NoSuchKey", "NoSuchBucket", "NotFound", "ResourceNotFound", "ResourceNotFoundException"}
 CONFLICT = {"412", "PreconditionFailed", "PreconditionFailedException", "ResourceConflictException",
             "ConditionalRequestConflict"}
 

@@ -155,6 +155,7 @@ def sagemaker_deployer(names: Names) -> tuple[Statement, ...]:
         Statement("LookAtAlarms", ("cloudwatch:DescribeAlarms",), ("*",)),  # composite ones are shown to nobody else
         LOOK_AT_SCALING,
         *_scaling(names),
+        *_asking_later(names),
         _pass(names, names.settings.sagemaker.role, "sagemaker.amazonaws.com"),
         _read_logs(names, "/aws/sagemaker/Endpoints/"),
     )
@@ -210,6 +211,7 @@ def sagemaker_runtime(names: Names) -> tuple[Statement, ...]:
         Statement("FetchTheModel", ("s3:GetObject",), names.s3("releases/*")),
         _key(names, "DecryptTheModel", "kms:Decrypt"),
         *_capturing(names),
+        *_answering_later(names),
         Statement("SignInToEcr", ("ecr:GetAuthorizationToken",), ("*",)),  # knows no resource
         Statement("PullTheImage", pull, (own_images,)),
         Statement("Measure", ("cloudwatch:PutMetricData",), ("*",),
@@ -246,7 +248,27 @@ def _unscaling(names: Names) -> tuple[Statement, ...]:
 
 
 def _scaling_alarms(names: Names) -> tuple[str, ...]:
-    return (names.account.arn("cloudwatch", "alarm:TargetTracking-endpoint/*"),)
+    """Those that AWS makes, and where an endpoint may have no instance the one of ours that wakes it."""
+    return (names.account.arn("cloudwatch", "alarm:TargetTracking-endpoint/*"),
+            names.account.arn("cloudwatch", f"alarm:{names.settings.prefix}-*-wake"))
+
+
+def _asking_later(names: Names) -> tuple[Statement, ...]:
+    """At asynchronous endpoints requests are put in S3, and answers are fetched from there."""
+    later = names.settings.sagemaker.asynchronous
+    if later is None:
+        return ()
+    return (Statement("AskLater", ("sagemaker:InvokeEndpointAsync",), names.regional("sagemaker", "endpoint/")),
+            Statement("PutRequestsAndReadAnswers", ("s3:PutObject", "s3:GetObject"), names.s3(f"{later.to}/*")))
+
+
+def _answering_later(names: Names) -> tuple[Statement, ...]:
+    later = names.settings.sagemaker.asynchronous
+    if later is None:
+        return ()
+    topics = tuple(dict.fromkeys(topic for topic in (later.success_topic, later.error_topic) if topic))
+    told = (Statement("TellOfAnswers", ("sns:Publish",), topics),) if topics else ()
+    return (Statement("AnswerLater", ("s3:GetObject", "s3:PutObject"), names.s3(f"{later.to}/*")), *told)
 
 
 def _capturing(names: Names) -> tuple[Statement, ...]:

@@ -10,6 +10,7 @@ import hashlib
 import re
 from typing import Any
 
+from moto.applicationautoscaling.models import ApplicationAutoscalingBackend
 from moto.core.request import Request
 from moto.core.responses import ActionResult
 from moto.s3.exceptions import S3ClientError
@@ -52,6 +53,7 @@ def install() -> None:
     S3Response._get_checksum = _checked_checksum  # type: ignore[method-assign]
     S3Response.list_parts = _parts_with_checksums  # type: ignore[method-assign]
     S3Response.head_object = _composite_in_full  # type: ignore[method-assign]
+    ApplicationAutoscalingBackend.deregister_scalable_target = _with_its_policies  # type: ignore[method-assign]
 
 
 def stranger(request: Request) -> AwsError | None:
@@ -66,6 +68,15 @@ def stranger(request: Request) -> AwsError | None:
 
 
 _list_parts, _head_object = S3Response.list_parts, S3Response.head_object
+_deregister = ApplicationAutoscalingBackend.deregister_scalable_target
+
+
+def _with_its_policies(self: ApplicationAutoscalingBackend, namespace: str, r_id: str, dimension: str) -> None:
+    """Replaces ``deregister_scalable_target``, which leaves the target's policies and their alarms (5.2.5)."""
+    _deregister(self, namespace, r_id, dimension)
+    for policy in list(self.policies.values()):
+        if (policy.service_namespace, policy.resource_id, policy.scalable_dimension) == (namespace, r_id, dimension):
+            self.delete_scaling_policy(policy.policy_name, namespace, r_id, dimension)
 
 
 def _composite_in_full(self: S3Response, *args: Any, **named: Any) -> Any:

@@ -158,7 +158,7 @@ def _sagemaker(call: Recorded) -> list[Need]:
     body, parts = call.body, urlsplit(call.path).path.split("/")
     names = {"endpoint": body.get("EndpointName"), "endpoint-config": body.get("EndpointConfigName"),
              "model": body.get("ModelName")}
-    if call.operation == "InvokeEndpoint":
+    if call.operation in ("InvokeEndpoint", "InvokeEndpointAsync"):
         names = {"endpoint": parts[2]}
     if "TransformJobName" in body:  # the model that it names is no resource of CreateTransformJob
         names = {"transform-job": body["TransformJobName"]}

@@ -133,7 +133,7 @@ def test_the_commands_choices_are_the_policies() -> None:
 
 def test_who_deploys_may_scale_only_where_endpoints_scale() -> None:
     scaled = Settings.model_validate({"sagemaker": {"autoscaling": {"most": 3, "invocations": 100}}})
-    no_more = {"LookAtPolicies", "ScaleNoMore", "RemoveScalingAlarms"}
+    known, no_more = known_to_aws(), {"LookAtPolicies", "ScaleNoMore", "RemoveScalingAlarms"}
     for role, wanted in (("deployer", {"ScaleEndpoints", "KeepScalingAlarms", "LetAwsScale"} | no_more),
                          ("pruner", no_more)):
         sids = [{one.sid for one in policy(role, "sagemaker", settings, ACCOUNT).statements}
@@ -142,4 +142,4 @@ def test_who_deploys_may_scale_only_where_endpoints_scale() -> None:
         for one in policy(role, "sagemaker", scaled, ACCOUNT).statements:
             for action in one.actions:
                 service, name = action.split(":")
-                assert name.lower() in known_to_aws()[service]["Actions"], action
+                assert name.lower() in known[service]["Actions"], action

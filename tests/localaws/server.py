@@ -26,6 +26,7 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         event = json.loads(body) if self.headers["Content-Type"] == "application/json" else {}
         event = event if isinstance(event, dict) else {}
+        began = time.monotonic()
         time.sleep(event.get("sleep", 0))
         if "fail" in event:
             self._send(event["fail"], b"as asked")
@@ -34,6 +35,7 @@ class Handler(BaseHTTPRequestHandler):
             "answer": self.answer,
             "pid": os.getpid(),
             "length": len(body),
+            "times": (began, time.monotonic()),
             "key": os.environ.get("AWS_SECRET_ACCESS_KEY"),
         }
         self._send(200, json.dumps(said).encode())

@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any
 
 import pytest
@@ -279,26 +278,6 @@ def test_instance_types_are_those_that_sagemaker_knows(hosting: Hosting) -> None
     variant = hosting.variant("one", InstanceType="ml.x9.huge")
     refused = refusal(hosting.sagemaker.create_endpoint_config, EndpointConfigName="n", ProductionVariants=[variant])
     assert "Value 'ml.x9.huge' at 'productionVariants.1.member.instanceType' failed to satisfy constraint" in refused
-
-
-def test_an_asynchronous_answer_is_put_to_s3(hosting: Hosting, s3: Any) -> None:
-    output = {"S3OutputPath": f"s3://{BUCKET}/async/out", "S3FailurePath": f"s3://{BUCKET}/async/bad"}
-    name = hosting.endpoint(hosting.config(hosting.variant("one"), AsyncInferenceConfig={"OutputConfig": output}))
-    runtime = hosting.client("sagemaker-runtime")
-
-    def fetch(location: str) -> Any:
-        bucket, _, key = location.removeprefix("s3://").partition("/")
-        found = s3.list_objects_v2(Bucket=bucket, Prefix=key).get("Contents")
-        return s3.get_object(Bucket=bucket, Key=key)["Body"].read() if found else None
-
-    for body, member in ((b"{}", "OutputLocation"), (b'{"fail": 500}', "FailureLocation")):
-        s3.put_object(Bucket=BUCKET, Key="async/in.json", Body=body)
-        response = runtime.invoke_endpoint_async(
-            EndpointName=name, InputLocation=f"s3://{BUCKET}/async/in.json", ContentType="application/json"
-        )
-        assert response["ResponseMetadata"]["HTTPStatusCode"] == 202
-        answer = hosting.until(partial(fetch, response[member]), bool)
-        assert (b"one" in answer) == (member == "OutputLocation")
 
 
 def test_deleting_an_endpoint_ends_its_processes(hosting: Hosting) -> None:

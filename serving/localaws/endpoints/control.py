@@ -54,6 +54,10 @@ class EndpointControl:
         guardrails = params.get("DeploymentConfig")
         if params.get("RetainDeploymentConfig") and guardrails is None:
             guardrails = endpoint.guardrails
+        if len({"AsyncInferenceConfig" in one.settings for one in (endpoint.config, config)}) > 1:
+            raise invalid(
+                f"The AsyncInferenceConfig parameter cannot be added to or removed from this endpoint {endpoint.name}."
+            )
         old = tuple(fleet.variant for fleet in serving)
         new = tuple(Variant.of(settings) for settings in config.settings["ProductionVariants"])
         rollout.check_variants(old, new, guardrails)

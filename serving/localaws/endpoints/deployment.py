@@ -17,6 +17,7 @@ from serving.localaws.endpoints.records import Record, Settings, Variant
 from serving.localaws.errors import AwsError
 from serving.localaws.premises import Premises
 
+DEFAULT_AT_ONCE = 1_000  # the most that MaxConcurrentInvocationsPerInstance may say
 _DRAIN_SECONDS = 60.0  # as long as one request may take
 
 
@@ -71,8 +72,9 @@ class Blueprint:
 class VariantFleet:
     """The instances of one variant."""
 
-    def __init__(self, variant: Variant, blueprint: Blueprint) -> None:
+    def __init__(self, variant: Variant, blueprint: Blueprint, later: int = DEFAULT_AT_ONCE) -> None:
         self.variant = variant
+        self.queue = threading.BoundedSemaphore(later)  # through which asynchronous requests go
         self.blueprint = blueprint
         self.containers: list[Container] = []
         self.slots = threading.BoundedSemaphore(_concurrency(variant))

@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from serving.localaws import account
 from serving.localaws.account import Location, ObjectMissing
@@ -47,6 +48,8 @@ class EndpointInvoker:
     def invoke(self, call: Call) -> Members:
         """InvokeEndpoint."""
         endpoint = self._endpoint(call)
+        if endpoint.config.settings.get("AsyncInferenceConfig"):
+            raise _invalid(f"Endpoint {endpoint.name} is asynchronous. Use InvokeEndpointAsync.")
         deployment = self._enter(endpoint)
         try:
             return self._invoke(endpoint, deployment, call.params)
@@ -137,31 +140,58 @@ class EndpointInvoker:
         settings: Settings | None = endpoint.config.settings.get("AsyncInferenceConfig")
         if not settings:
             raise _invalid(f"Endpoint {endpoint.name} is not an asynchronous endpoint.")
-        source = Location.parse(params["InputLocation"])
-        try:
-            body = account.read_object(source)
-        except ObjectMissing as error:
-            raise _invalid(f"The input at {source} cannot be read: {error.message}") from error
+        body = _async_input(params)
         inference_id = params.get("InferenceId") or str(uuid.uuid4())
         output = settings["OutputConfig"]
-        target = _under(output.get("S3OutputPath", f"s3://{source.bucket}/"), f"{uuid.uuid4()}.out")
-        failure = _under(output.get("S3FailurePath") or output.get("S3OutputPath", ""), f"{uuid.uuid4()}-error.out")
+        root = _under(output.get("S3OutputPath") or _bucket_of(params), params.get("S3OutputPathExtension") or "")
+        target = _under(str(root), params.get("Filename") or f"{uuid.uuid4()}.out")
+        failure = _under(output.get("S3FailurePath") or str(root), f"{uuid.uuid4()}-error.out")
         headers = _headers({**params, "InferenceId": inference_id})
-        threading.Thread(target=self._run_async, args=(endpoint, body, headers, target, failure), daemon=True).start()
+        later = _Later(body, headers, target, failure, float(params.get("InvocationTimeoutSeconds") or ASYNC_SECONDS))
+        threading.Thread(target=self._run_async, args=(endpoint, later), daemon=True).start()
         return {"InferenceId": inference_id, "OutputLocation": str(target), "FailureLocation": str(failure)}
 
-    def _run_async(
-        self, endpoint: Endpoint, body: bytes, headers: Mapping[str, str], target: Location, failure: Location
-    ) -> None:
+    def _run_async(self, endpoint: Endpoint, later: _Later) -> None:
         deployment = self._enter(endpoint)
         try:
             fleet = self._fleet(deployment, None)
-            started = time.monotonic()
-            reply = fleet.next().invoke(body, headers, ASYNC_SECONDS)
+            with fleet.queue:
+                started = time.monotonic()
+                reply = fleet.next().invoke(later.body, later.headers, later.seconds)
             _count(endpoint, fleet.variant.name, reply, (time.monotonic() - started) * 1e6)
         finally:
             deployment.leave()
-        account.write_object(target if reply.status == 200 else failure, reply.body)
+        account.write_object(later.target if reply.status == 200 else later.failure, reply.body)
+
+
+@dataclass(frozen=True, slots=True)
+class _Later:
+    """One asynchronous request, and where its answer or failure goes."""
+
+    body: bytes
+    headers: Mapping[str, str]
+    target: Location
+    failure: Location
+    seconds: float
+
+
+def _async_input(params: Members) -> bytes:
+    """The request, as it lies in S3 or as it came with the call."""
+    if params.get("Body"):
+        return bytes(params["Body"])
+    if not params.get("InputLocation"):
+        raise _invalid("InputLocation or Body is required.")
+    source = Location.parse(params["InputLocation"])
+    try:
+        return account.read_object(source)
+    except ObjectMissing as error:
+        raise _invalid(f"The input at {source} cannot be read: {error.message}") from error
+
+
+def _bucket_of(params: Members) -> str:
+    if not params.get("InputLocation"):
+        raise _invalid("The endpoint has no S3OutputPath, and no InputLocation says whose bucket is meant.")
+    return f"s3://{Location.parse(params['InputLocation']).bucket}/"
 
 
 def _answer(endpoint: Endpoint, fleet: VariantFleet, reply: Reply) -> Members:

@@ -7,7 +7,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from serving.localaws import alarms
-from serving.localaws.endpoints.deployment import Blueprint, Deployment, StartFailed, VariantFleet, Workshop
+from serving.localaws.endpoints.deployment import (
+    DEFAULT_AT_ONCE,
+    Blueprint,
+    Deployment,
+    StartFailed,
+    VariantFleet,
+    Workshop,
+)
 from serving.localaws.endpoints.records import Endpoint, Record, Settings, Shelf, Status, Variant, now
 from serving.localaws.endpoints.rollout import ALL_AT_ONCE, Rollout
 
@@ -32,13 +39,16 @@ class Lifecycle:
     def deployment(self, shelf: Shelf, endpoint: str, config: Record, kept: Mapping[str, Variant]) -> Deployment:
         """A deployment of a configuration, not started; ``kept`` variants have a count and weight of their own."""
 
+        pace: Settings = (config.settings.get("AsyncInferenceConfig") or {}).get("ClientConfig") or {}
+        at_once = int(pace.get("MaxConcurrentInvocationsPerInstance") or DEFAULT_AT_ONCE)
+
         def fleet(settings: Settings) -> VariantFleet:
             variant = kept.get(settings["VariantName"], Variant.of(settings))
             model = shelf.model(variant.model)
             container = model.settings.get("PrimaryContainer") or model.settings["Containers"][0]
             group = f"/aws/sagemaker/Endpoints/{endpoint}"
             isolated = bool(model.settings.get("EnableNetworkIsolation"))
-            return VariantFleet(variant, Blueprint(container, isolated, shelf.region, group))
+            return VariantFleet(variant, Blueprint(container, isolated, shelf.region, group), variant.count * at_once)
 
         production = [fleet(settings) for settings in config.settings["ProductionVariants"]]
         shadows = [fleet(settings) for settings in config.settings.get("ShadowProductionVariants") or ()]

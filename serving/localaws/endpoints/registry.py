@@ -110,6 +110,7 @@ class RegistryControl:
             shelf.model(variant.get("ModelName", ""))
             _check_variant(variant)
         _check_serverless(params)
+        _check_shadow(params)
         shelf.configs[name] = Record(name, arn, params)
         self._tag(shelf, arn, tags)
         return {"EndpointConfigArn": arn}
@@ -181,3 +182,14 @@ def _check_serverless(params: Settings) -> None:
     used = [member for member in _NOT_SERVERLESS if params.get(member)]
     if used:
         raise invalid(f"{', '.join(used)} is not supported for serverless endpoints.")
+
+
+def _check_shadow(params: Settings) -> None:
+    """One shadow of one variant, and none beside asynchronous inference (shadow-tests-exclusions.html, 2026-11)."""
+    shadows = params.get("ShadowProductionVariants") or ()
+    if not shadows:
+        return
+    if len(shadows) > 1 or len(params["ProductionVariants"]) > 1:
+        raise invalid("Only one ProductionVariant and one ShadowProductionVariant are allowed when there is a shadow.")
+    if params.get("AsyncInferenceConfig"):
+        raise invalid("ShadowProductionVariants is not supported for asynchronous endpoints.")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import partial
 
 from ...asking import ask_golden
 from ...aws import Aws, EndpointState
 from ...errors import AwsConflict, AwsFailed, GoldenFailed, Refused
 from ...golden import Golden
 from ...plan import Step
+from .later import ask_of
 from .names import VARIANT
 from .planning import FAILED, IN_SERVICE
 from .steps import (
@@ -141,7 +141,9 @@ class SageMakerHands:
 
     def _ask(self, step: AskGolden) -> None:
         try:
-            ask_golden(partial(self._aws.endpoints.invoke, step.endpoint), step.endpoint, self._golden)
+            if (now := self._aws.endpoints.endpoint(step.endpoint)) is None:
+                raise AwsFailed(f"{step.endpoint} is gone.")
+            ask_golden(ask_of(self._aws, now, self._sleep), step.endpoint, self._golden)
         except (GoldenFailed, AwsFailed) as error:
             raise GoldenFailed(f"{error} {self._back(step)}") from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from ...config import Settings
@@ -35,6 +36,21 @@ def named_by_content(endpoint: str, content: Any) -> str:
     """What is a model or configuration with this content called? Equal content has an equal name."""
     identity = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
     return f"{endpoint[:LONGEST - len(identity) - 1].rstrip('-')}-{identity}"
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Under which S3 addresses lies what an asynchronous endpoint is asked and says?"""
+
+    requests: str
+    answers: str
+    failures: str
+
+
+def answered_later(root: str) -> Later:
+    """Where, under the S3 address of an endpoint? Takes that of its answers as well, which SageMaker tells."""
+    root = root.removesuffix("/answers")
+    return Later(f"{root}/requests", f"{root}/answers", f"{root}/failures")
 
 
 def archive_key(model: str, digest: str, sha256: str) -> str:

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ... import package
-from ...aws import Aws, ConfigState, EndpointState, Guardrails, ModelState, ScalingState, VariantState
+from ...aws import (
+    Aws,
+    ConfigState,
+    EndpointState,
+    Guardrails,
+    LaterState,
+    ModelState,
+    ScalingState,
+    VariantState,
+)
 from ...bundle import Bundle
 from ...config import Settings
 from ...errors import ConfigurationInvalid, Refused
@@ -71,7 +80,8 @@ def wanted(bundle: Bundle, archive: Path, *, settings: Settings, image: str, buc
     """What shall serve this bundle?"""
     manifest, chosen = bundle.manifest, settings.sagemaker
     signed, sha = package.digest(bundle.folder / MANIFEST), package.digest(archive)
-    prefix = bundle_prefix(manifest.name, manifest.digest, signed)
+    prefix, endpoint = bundle_prefix(manifest.name, manifest.digest, signed), names.endpoint_name(
+        settings, manifest.name)
     capture, serverless, scaling = chosen.capture, chosen.serverless, chosen.autoscaling
     shipped = SageMakerShipped(
         model=manifest.name, version=manifest.version, digest=manifest.digest, bundle=signed, archive=sha, image=image,
@@ -83,8 +93,8 @@ def wanted(bundle: Bundle, archive: Path, *, settings: Settings, image: str, buc
         capture=round(capture.share * 100) if capture else 0,
         capture_to=(capture.to or f"s3://{bucket}/capture") if capture else "", kms=chosen.kms,
         least=scaling.least if scaling else 0, most=scaling.most if scaling else 0,
-        invocations=scaling.invocations if scaling else 0.0)
-    endpoint = names.endpoint_name(settings, manifest.name)
+        invocations=(scaling.invocations or 0.0) if scaling else 0.0,
+        backlog=(scaling.backlog or 0.0) if scaling else 0.0, later=_later(settings, endpoint, bucket))
     files = (*sorted(f.path for f in manifest.files), MANIFEST)
     model, config = specs_of(shipped, endpoint, bucket)
     return Wanted(
@@ -103,15 +113,29 @@ def specs_of(shipped: SageMakerShipped, endpoint: str, bucket: str) -> tuple[Mod
                        shipped.isolated)
     size = [shipped.instance_type, shipped.instances, shipped.memory, shipped.concurrency]
     content = [model.name, names.VARIANT, *size, shipped.capture, shipped.capture_to, shipped.kms]
+    if shipped.later:  # what answers at once is called as it was before there was another way
+        content.append(asdict(shipped.later))
     variant = VariantState(names.VARIANT, model.name, shipped.instance_type, shipped.instances, shipped.memory,
                            shipped.concurrency)
     return model, ConfigState(names.named_by_content(endpoint, content), (variant,), shipped.capture,
-                              shipped.capture_to, shipped.kms)
+                              shipped.capture_to, shipped.kms, later=shipped.later)
+
+
+def _later(settings: Settings, endpoint: str, bucket: str) -> LaterState | None:
+    """How is answered to S3? Encrypted by whatever key is configured nearest, at last by the bucket's own."""
+    chosen, later = settings.sagemaker, settings.sagemaker.asynchronous
+    if later is None:
+        return None
+    to = names.answered_later(f"s3://{bucket}/{later.to}/{endpoint}")
+    return LaterState(to.answers, to.failures, chosen.kms or settings.kms_key or "", later.at_once or 0,
+                      later.success_topic or "", later.error_topic or "")
 
 
 def scaling_of(shipped: SageMakerShipped) -> ScalingState | None:
     """How shall the variant scale? None when it shall not."""
-    return ScalingState(shipped.least, shipped.most, shipped.invocations) if shipped.most else None
+    if not shipped.most:
+        return None
+    return ScalingState(shipped.least, shipped.most, shipped.invocations, shipped.backlog)
 
 
 def rescaled(endpoint: str, shipped: SageMakerShipped, found: ScalingState | None) -> list[Step]:
@@ -158,7 +182,8 @@ def require_ready(aws: Aws, wanted: Wanted, observed: Observed) -> None:
     """Would SageMaker take this update? Asked before anything changes.
 
     Raises:
-        Refused: an alarm is firing, the endpoint has other variants, or it cannot become (or stop being) serverless.
+        Refused: an alarm is firing, the endpoint has other variants, or it cannot become (or stop being) serverless
+            or asynchronous.
         ConfigurationInvalid: an alarm is not there.
     """
     endpoint, guardrails = observed.endpoint, wanted.guardrails
@@ -168,6 +193,9 @@ def require_ready(aws: Aws, wanted: Wanted, observed: Observed) -> None:
     if endpoint.serverless != serverless:
         raise Refused(f"{endpoint.name} is {'' if endpoint.serverless else 'not '}serverless, and SageMaker cannot "
                       f"change that. Next: delete the endpoint, or leave sagemaker.serverless as it was")
+    if bool(endpoint.answers_to) != bool(wanted.config.later):
+        raise Refused(f"{endpoint.name} is {'' if endpoint.answers_to else 'not '}asynchronous, and SageMaker cannot "
+                      f"change that. Next: delete the endpoint, or leave sagemaker.asynchronous as it was")
     found = [name for name, _ in endpoint.weights]
     if guardrails and found != [names.VARIANT]:
         raise Refused(f"{endpoint.name} has the variants {', '.join(found)}; requests move in steps only between "

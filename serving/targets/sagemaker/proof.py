@@ -8,7 +8,6 @@ import tarfile
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from ...asking import ask_golden
@@ -22,6 +21,7 @@ from ...runtime import manifest as manifests
 from ...runtime.core import GOLDEN
 from ...runtime.errors import BundleBroken
 from . import names
+from .later import ask_of
 from .planning import FAILED, differing, scaling_of, specs_of
 from .shipped import SageMakerShipped
 
@@ -60,6 +60,7 @@ def look(aws: Aws, service: Service, bucket: str) -> list[Finding]:
     return [
         Finding("configuration", endpoint.config == config.name, _unlike(endpoint.config, config.name)),
         _variants(service.config, config),
+        *([_answers(service.config, config)] if config.later or (service.config and service.config.later) else []),
         Finding("weights", endpoint.weights == ((names.VARIANT, 1.0),), _weights(endpoint)),
         Finding("image", (found.image, found.containers) == (model.image, 1), _unlike(found.image, model.image)),
         Finding("environment", found.environment == model.environment, _environment(found)),
@@ -80,7 +81,7 @@ def prove(aws: Aws, service: Service, bucket: str) -> list[Finding]:
     except Refused as error:
         return [*findings, Finding("bundle in S3", False, str(error))]
     try:
-        said = ask_golden(partial(aws.endpoints.invoke, name), name, golden)
+        said = ask_golden(ask_of(aws, service.endpoint), name, golden)
     except (AwsFailed, GoldenFailed) as error:
         return [*findings, Finding("answers", False, str(error))]
     return [*findings, same("answers name", said["digest"], service.entry.shipped.digest),
@@ -146,8 +147,13 @@ def _variants(found: ConfigState | None, right: ConfigState) -> Finding:
     return Finding("variants", (found.variants, found.shadows) == (right.variants, right.shadows), told)
 
 
+def _answers(found: ConfigState | None, right: ConfigState) -> Finding:
+    later = found.later if found else None
+    return Finding("answers go to", later == right.later, later.to if later else "whoever asks")
+
+
 def _scaling(found: ScalingState | None, right: ScalingState | None) -> Finding:
-    told = f"{found.least} to {found.most} instances, {found.invocations:g} a minute" if found else "none"
+    told = str(found) if found else "none"
     return Finding("autoscaling", found == right, told)
 
 

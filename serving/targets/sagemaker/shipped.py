@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...aws import LaterState
 from ...journal import Shipped
 
 
@@ -13,7 +14,8 @@ class SageMakerShipped(Shipped):
         image, role, environment, isolated: of the model.
         instance_type, instances, memory, concurrency: of the variant; memory is 0 unless it is serverless.
         capture, capture_to, kms: of the configuration.
-        least, most, invocations: of autoscaling; 0 when there is none.
+        least, most, invocations, backlog: of autoscaling; 0 when there is none.
+        later: how it answers to S3; None when it answers at once.
     """
 
     archive: str
@@ -31,3 +33,5 @@ class SageMakerShipped(Shipped):
     least: int = 0
     most: int = 0
     invocations: float = 0.0
+    backlog: float = 0.0
+    later: LaterState | None = None

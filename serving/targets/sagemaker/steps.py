@@ -30,7 +30,8 @@ class CreateConfig(Step):
         size = (f"serverless, {variant.memory} MB, {variant.concurrency} at once" if variant.memory
                 else f"{variant.instances} x {variant.instance_type}")
         captured = f", {self.config.capture}% captured" if self.config.capture else ""
-        return f"create      configuration {self.config.name} ({size}{captured})"
+        later = f", answers to {self.config.later.to}" if self.config.later else ""
+        return f"create      configuration {self.config.name} ({size}{captured}{later})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +96,7 @@ class Scale(Step):
     scaling: ScalingState | None
 
     def __str__(self) -> str:
-        told = self.scaling
-        if told is None:
-            return f"scale       {self.endpoint} no more"
-        return (f"scale       {self.endpoint} between {told.least} and {told.most} instances, "
-                f"{told.invocations:g} requests a minute each")
+        return f"scale       {self.endpoint} {self.scaling or 'no more'}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from ...plan import Plan, Step, noted
 from ...target import InService, Say, WayBack
 from . import images, leftovers, names, planning, proof
 from .execution import CHANGING, SageMakerHands, settled
+from .later import ask_of
 from .shipped import SageMakerShipped
 from .steps import AskGolden
 
@@ -105,11 +106,12 @@ class SageMakerTarget:
         return proof.unpacked(body, into)
 
     def invoke(self, model: str, payload: bytes) -> bytes:
-        """The endpoint's answer to this JSON."""
-        if self.aws.endpoints.endpoint(self.place(model)) is None:
+        """The endpoint's answer to this JSON; of an asynchronous one when it lies in S3."""
+        endpoint = self.aws.endpoints.endpoint(self.place(model))
+        if endpoint is None:
             raise NotDeployed(f"{model} is not in service on SageMaker (no endpoint {self.place(model)}). "
                               f"Next: slipway deploy {model} --target sagemaker")
-        return self.aws.endpoints.invoke(self.place(model), payload)
+        return ask_of(self.aws, endpoint)(payload)
 
     def _settle(self, endpoint: str, say: Say) -> None:
         now = self.aws.endpoints.endpoint(endpoint)
