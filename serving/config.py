@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import ConfigurationInvalid
+from .lambda_settings import Caller, DeadLetter, Retention, VpcSettings, checked
 from .sagemaker_settings import SECTIONS, SageMakerSettings
 from .traffic import Schedule
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 Runtime = Literal["python3.11", "python3.12", "python3.13"]
 Architecture = Literal["x86_64", "arm64"]
@@ -62,6 +66,16 @@ class LambdaSettings(_Section):
         memory: MB, 128 to 10,240 (AWS Lambda quotas, read 2026-11); CPU is given in proportion.
         timeout: seconds, 1 to 900 (the same page).
         role: ARN or name of the execution role.
+        storage: MB of /tmp, 512 to 10,240 (the same page).
+        environment: variables; none that decides what code runs, none that looks like a secret.
+        vpc: where the function's network is; None leaves it in Lambda's own.
+        dead_letter: ARN of a queue or topic for events of asynchronous callers that failed; empty drops them.
+        tracing: whether X-Ray samples requests that no caller traced.
+        reserved: requests at once that are kept for this function, and that it may not exceed; None reserves nothing.
+        provisioned: environments of the version in service that stand ready, and are paid for as long as they do.
+        url: ``iam`` gives the alias an HTTPS address for signed requests, ``none`` takes it away.
+        url_callers: accounts, or ARNs of users and roles, that the alias lets in beside this account's own.
+        log_retention: days; None leaves the log group as it is.
         canary: None points the alias at once after the golden requests were answered.
     """
 
@@ -70,7 +84,26 @@ class LambdaSettings(_Section):
     memory: int = Field(1024, ge=128, le=10240)
     timeout: int = Field(30, ge=1, le=900)
     role: str = "slipway-exec-lambda"
+    storage: int = Field(512, ge=512, le=10240)
+    environment: Annotated[dict[str, str], AfterValidator(checked)] = Field(default={}, repr=False)
+    vpc: VpcSettings | None = None
+    dead_letter: DeadLetter | Literal[""] = ""
+    tracing: bool = False
+    reserved: int | None = Field(None, ge=1)
+    provisioned: int = Field(0, ge=0)
+    url: Literal["none", "iam"] = "none"
+    url_callers: tuple[Caller, ...] = ()
+    log_retention: Retention | None = None
     canary: CanarySettings | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.reserved is not None and self.reserved < 2 * self.provisioned:
+            raise ValueError(f"while a new version takes over, both have their {self.provisioned} environments ready: "
+                             f"reserved must be at least {2 * self.provisioned}, found {self.reserved}")
+        if self.url_callers and self.url == "none":
+            raise ValueError("url_callers are let in by the URL, and there is none. Next: url: iam")
+        return self
 
 
 class Settings(_Section):
@@ -112,7 +145,7 @@ def parse(text: str, *, name: str) -> Settings:
     """Which settings does this YAML hold?
 
     Raises:
-        ConfigurationInvalid: the first fault, with the nearest right key where one is unknown.
+        ConfigurationInvalid: every fault, with the nearest right key where one is unknown.
     """
     import yaml
 
@@ -122,20 +155,24 @@ def parse(text: str, *, name: str) -> Settings:
     except yaml.YAMLError as error:
         raise ConfigurationInvalid(f"{name}: not YAML: {error}") from None
     except ValidationError as error:
-        raise ConfigurationInvalid(f"{name}: {_first_fault(error)}") from None
+        faults = dict.fromkeys(_fault(found) for found in error.errors())  # a union tells of each of its members
+        raise ConfigurationInvalid(f"{name}: " + "\n  ".join(faults)) from None
 
 
-def _first_fault(error: ValidationError) -> str:
+def _fault(fault: ErrorDetails) -> str:
     from difflib import get_close_matches
 
-    fault = error.errors()[0]
     where = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "value_error":  # our own words, which say what was found, or keep it to themselves
+        return f"{where}: {fault['msg'].removeprefix('Value error, ')}"
     if fault["type"] != "extra_forbidden":
-        return f"{where}: {fault['msg']}; found {fault['input']!r}"
+        secret = "environment" in fault["loc"]  # a value that is wrong may be a secret all the same
+        return f"{where}: {fault['msg']}" + ("" if secret else f"; found {fault['input']!r}")
     sections: dict[tuple[int | str, ...], tuple[str, ...]] = {
         (): ("prefix", "bucket", "kms_key", "lambda", "sagemaker"),
         ("lambda",): tuple(LambdaSettings.model_fields),
         ("lambda", "canary"): tuple(CanarySettings.model_fields),
+        ("lambda", "vpc"): tuple(VpcSettings.model_fields),
         **SECTIONS,
     }
     near = get_close_matches(str(fault["loc"][-1]), sections[fault["loc"][:-1]], n=1, cutoff=0)

@@ -28,12 +28,14 @@ class Standing:
         journal: what was deployed last.
         place: what serves now.
         drift: one sentence for each difference; empty when all agree.
+        url: where it is reached by HTTPS with a signature; empty without such an address.
     """
 
     target: str
     journal: str
     place: str
     drift: tuple[str, ...]
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class Status:
         rows = [self.model, f"  registry  {self.registry}"]
         for one in self.targets:
             rows += [f"  journal   {one.journal}", f"  {one.target:<9} {one.place}"]
+            rows += [f"  url       {one.url}"] if one.url else []
         return rows + ([f"  drift     {line}" for line in self.drift] or ["  drift     none"])
 
 
@@ -88,7 +91,7 @@ def _standing(model: str, digest: str, target: Target) -> Standing:
         drift.append(f"Production is {digest[:12]}, in service is {served[:12]}. Next: slipway deploy {model} "
                      f"--target {target.name}")
     drift += [f"{finding.what}: {finding.found}" for finding in service.findings if not finding.right]
-    return Standing(target.name, journal, short(service.place), tuple(drift))
+    return Standing(target.name, journal, short(service.place), tuple(drift), service.url)
 
 
 def _unfinished(last: Entry[Any]) -> str:

@@ -29,11 +29,19 @@ class WayBack:
 
 @dataclass(frozen=True, slots=True)
 class InService:
-    """What serves now? ``place`` reads as what AWS names; ``entry`` is the journal's word for it."""
+    """What serves now?
+
+    Attributes:
+        place: as AWS names it.
+        entry: the journal's word for it.
+        findings: what was looked at.
+        url: where anybody with a signature reaches it by HTTPS; empty without such an address.
+    """
 
     place: str
     entry: Entry[Shipped]
     findings: tuple[Finding, ...]
+    url: str = ""
 
 
 class Target(Protocol):

@@ -19,6 +19,10 @@ def withdraw(model: str, target: str, aws: Aws, settings: Settings) -> None:
     place = open_target(target, aws, settings)
     place.logbook(model).read_free()
     if target == "lambda":
-        aws.functions.delete_alias(on_lambda.function_name(settings, model), on_lambda.ALIAS)
+        function = on_lambda.function_name(settings, model)
+        for version in aws.surroundings.provisioned(function):
+            aws.surroundings.unprovision(function, version)
+        aws.surroundings.close_url(function, on_lambda.ALIAS)
+        aws.functions.delete_alias(function, on_lambda.ALIAS)
         return
     take_out(aws, place.place(model))

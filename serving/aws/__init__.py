@@ -1,6 +1,6 @@
 """Every call to AWS, typed, with AWS's errors turned into ours. The only package that imports boto3.
 
-session -> clients and errors; storage -> S3; functions -> Lambda; endpoints, transforms,
+session -> clients and errors; storage -> S3; functions, surroundings -> Lambda; endpoints, transforms,
 scaling -> SageMaker; metrics, logs -> CloudWatch.
 """
 
@@ -16,6 +16,7 @@ from .metrics import Metrics
 from .scaling import Scaling, ScalingState
 from .session import client, mapped
 from .storage import ObjectState, Storage
+from .surroundings import Grant, Surroundings, UrlState
 from .transforms import Transforms
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AliasState", "Aws", "ConfigState", "EndpointState", "Endpoints", "FunctionConfig", "FunctionState", "Functions",
-    "Guardrails", "LaterState", "LayerState", "Logs", "Metrics", "ModelState", "ObjectState", "Offer", "Scaling",
-    "ScalingState", "Storage", "Transforms", "VariantState",
+    "Grant", "Guardrails", "LaterState", "LayerState", "Logs", "Metrics", "ModelState", "ObjectState", "Offer",
+    "Scaling", "ScalingState", "Storage", "Surroundings", "Transforms", "UrlState", "VariantState",
 ]  # fmt: skip
 
 
@@ -81,6 +82,11 @@ class Aws:
     def functions(self) -> Functions:
         """Lambda."""
         return Functions()
+
+    @cached_property
+    def surroundings(self) -> Surroundings:
+        """Lambda, around the versions of its functions."""
+        return Surroundings()
 
     @cached_property
     def endpoints(self) -> Endpoints:

@@ -25,6 +25,10 @@ class FunctionConfig:
         timeout: seconds.
         role: the execution role's ARN.
         environment: names and values, sorted by name.
+        storage: MB of /tmp.
+        subnets, security_groups: sorted; empty outside of any VPC.
+        dead_letter: ARN of the queue or topic that failed asynchronous events go to, empty without one.
+        tracing: ``Active`` or ``PassThrough``, as Lambda calls them.
     """
 
     runtime: str
@@ -34,6 +38,11 @@ class FunctionConfig:
     timeout: int
     role: str
     environment: tuple[tuple[str, str], ...] = ()
+    storage: int = 512
+    subnets: tuple[str, ...] = ()
+    security_groups: tuple[str, ...] = ()
+    dead_letter: str = ""
+    tracing: str = "PassThrough"
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,14 +276,22 @@ def _configuration(wanted: FunctionState) -> dict[str, Any]:
     chosen = wanted.configuration
     return {"Runtime": chosen.runtime, "Handler": chosen.handler, "MemorySize": chosen.memory, "Role": chosen.role,
             "Timeout": chosen.timeout, "Layers": list(wanted.layers), "Description": wanted.description,
-            "Environment": {"Variables": dict(chosen.environment)}}
+            "Environment": {"Variables": dict(chosen.environment)}, "EphemeralStorage": {"Size": chosen.storage},
+            "VpcConfig": {"SubnetIds": list(chosen.subnets), "SecurityGroupIds": list(chosen.security_groups)},
+            "DeadLetterConfig": {"TargetArn": chosen.dead_letter}, "TracingConfig": {"Mode": chosen.tracing}}
 
 
 def _function(raw: dict[str, Any]) -> FunctionState:
+    vpc = raw.get("VpcConfig") or {}
     configuration = FunctionConfig(
         runtime=raw["Runtime"], architecture=(raw.get("Architectures") or ["x86_64"])[0], handler=raw["Handler"],
         memory=int(raw["MemorySize"]), timeout=int(raw["Timeout"]), role=raw["Role"],
-        environment=tuple(sorted((raw.get("Environment") or {}).get("Variables", {}).items())))
+        environment=tuple(sorted((raw.get("Environment") or {}).get("Variables", {}).items())),
+        storage=int((raw.get("EphemeralStorage") or {}).get("Size", 512)),
+        subnets=tuple(sorted(vpc.get("SubnetIds") or ())),
+        security_groups=tuple(sorted(vpc.get("SecurityGroupIds") or ())),
+        dead_letter=(raw.get("DeadLetterConfig") or {}).get("TargetArn", ""),
+        tracing=(raw.get("TracingConfig") or {}).get("Mode", "PassThrough"))
     return FunctionState(
         name=raw["FunctionName"], version=raw.get("Version", "$LATEST"), description=raw.get("Description", ""),
         code_sha256=raw["CodeSha256"], configuration=configuration,

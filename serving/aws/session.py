@@ -9,9 +9,10 @@ from typing import Any
 
 from ..errors import AwsConflict, AwsFailed, AwsMissing
 
-MISSING = {"404", "NoSuchKey", "NoSuchBucket", "NotFound", "ResourceNotFound", "ResourceNotFoundException"}
+MISSING = {"404", "NoSuchKey", "NoSuchBucket", "NotFound", "ResourceNotFound", "ResourceNotFoundException",
+           "ProvisionedConcurrencyConfigNotFoundException"}
 CONFLICT = {"412", "PreconditionFailed", "PreconditionFailedException", "ResourceConflictException",
-            "ConditionalRequestConflict"}
+            "ResourceAlreadyExistsException", "ConditionalRequestConflict"}
 
 
 def client(service: str, **options: Any) -> Any:

@@ -124,7 +124,12 @@ def lambda_deployer(names: Names) -> tuple[Statement, ...]:
             "lambda:PublishVersion", "lambda:CreateAlias", "lambda:UpdateAlias"), functions),
         Statement("LookAtFunctions", (
             "lambda:GetFunction", "lambda:GetFunctionConfiguration", "lambda:GetAlias",
-            "lambda:ListVersionsByFunction"), functions),
+            "lambda:ListVersionsByFunction", "lambda:GetFunctionConcurrency",
+            "lambda:ListProvisionedConcurrencyConfigs", "lambda:GetFunctionUrlConfig", "lambda:GetPolicy"), functions),
+        Statement("TakeAwayByHand", (  # what slipway.yaml does not say, and somebody set
+            "lambda:DeleteFunctionConcurrency", "lambda:DeleteProvisionedConcurrencyConfig",
+            "lambda:DeleteFunctionUrlConfig", "lambda:RemovePermission"), functions),
+        *_around(names, functions),
         Statement("AskFunctions", ("lambda:InvokeFunction",), functions),
         Statement("PublishLayers", ("lambda:PublishLayerVersion",), layers),
         Statement("UseLayers", ("lambda:GetLayerVersion",), tuple(f"{arn}:*" for arn in layers)),
@@ -133,6 +138,30 @@ def lambda_deployer(names: Names) -> tuple[Statement, ...]:
         Statement("WatchCanaries", ("cloudwatch:GetMetricStatistics",), ("*",)),  # knows no resource
         _read_logs(names, "/aws/lambda/"),
     )
+
+
+def _around(names: Names, functions: tuple[str, ...]) -> tuple[Statement, ...]:
+    """What is set around versions, where it is configured."""
+    chosen, found = names.settings.lambda_, []
+    if chosen.reserved is not None:
+        found.append(Statement("Reserve", ("lambda:PutFunctionConcurrency",), functions))
+    if chosen.provisioned:
+        found.append(Statement("HaveReady", (
+            "lambda:PutProvisionedConcurrencyConfig", "lambda:GetProvisionedConcurrencyConfig"), functions))
+    if chosen.url == "iam":
+        found.append(Statement("OpenTheUrl", (
+            "lambda:CreateFunctionUrlConfig", "lambda:UpdateFunctionUrlConfig"), functions))
+    if chosen.url_callers:
+        found.append(Statement("LetCallersIn", ("lambda:AddPermission",), functions))
+    if chosen.log_retention is not None:
+        groups = names.regional("logs", "log-group:/aws/lambda/")
+        found += [Statement("FindTheLog", ("logs:DescribeLogGroups",),
+                            (names.account.arn("logs", "log-group:*"),)),
+                  Statement("KeepTheLog", ("logs:CreateLogGroup", "logs:PutRetentionPolicy"), groups)]
+    if chosen.vpc:  # Lambda looks with the caller's eyes
+        found.append(Statement("LookAtTheNetwork", (
+            "ec2:DescribeSubnets", "ec2:DescribeSecurityGroups", "ec2:DescribeVpcs"), ("*",)))
+    return tuple(found)
 
 
 def sagemaker_deployer(names: Names) -> tuple[Statement, ...]:
@@ -167,9 +196,11 @@ def lambda_pruner(names: Names) -> tuple[Statement, ...]:
     return (
         *_journal(names),
         Statement("RemoveReleases", ("s3:DeleteObject",), names.s3(*RELEASES)),
-        Statement("LookAtFunctions", ("lambda:ListVersionsByFunction", "lambda:ListAliases"), functions),
+        Statement("LookAtFunctions", ("lambda:ListVersionsByFunction", "lambda:ListAliases",
+                                      "lambda:ListProvisionedConcurrencyConfigs"), functions),
         Statement("LookAround", ("lambda:ListFunctions", "lambda:ListLayerVersions"), ("*",)),  # know no resource
-        Statement("RemoveVersions", ("lambda:DeleteFunction", "lambda:DeleteAlias"), functions),
+        Statement("RemoveVersions", ("lambda:DeleteFunction", "lambda:DeleteAlias", "lambda:DeleteFunctionUrlConfig",
+                                     "lambda:DeleteProvisionedConcurrencyConfig"), functions),
         Statement("RemoveLayers", ("lambda:DeleteLayerVersion",), tuple(f"{arn}:*" for arn in layers)),
     )
 
@@ -190,8 +221,18 @@ def sagemaker_pruner(names: Names) -> tuple[Statement, ...]:
 
 
 def lambda_runtime(names: Names) -> tuple[Statement, ...]:
-    """Write the log; a function reads nothing, its release is in its code."""
-    return _logging(names, "/aws/lambda/")
+    """Write the log; a function reads nothing, its release is in its code. And what its configuration needs."""
+    chosen, found = names.settings.lambda_, list(_logging(names, "/aws/lambda/"))
+    if chosen.vpc:  # know no resource before they are made
+        found.append(Statement("HaveANetwork", (
+            "ec2:CreateNetworkInterface", "ec2:DescribeNetworkInterfaces", "ec2:DeleteNetworkInterface",
+            "ec2:AssignPrivateIpAddresses", "ec2:UnassignPrivateIpAddresses", "ec2:DescribeSubnets"), ("*",)))
+    if chosen.tracing:
+        found.append(Statement("Trace", ("xray:PutTraceSegments", "xray:PutTelemetryRecords"), ("*",)))
+    if chosen.dead_letter:
+        send = "sqs:SendMessage" if ":sqs:" in chosen.dead_letter else "sns:Publish"
+        found.append(Statement("SendWhatFailed", (send,), (chosen.dead_letter,)))
+    return tuple(found)
 
 
 def sagemaker_runtime(names: Names) -> tuple[Statement, ...]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from moto.cloudwatch.models import Alarm, CloudWatchBackend, MetricDatumBase, cloudwatch_backends
 from moto.core.exceptions import ServiceException
+from moto.iam.access_control import IAMPolicy, PermissionResult
 from moto.iam.models import iam_backends
 from moto.logs.models import LogsBackend, logs_backends
 from moto.s3.models import FakeKey, S3Backend, s3_backends
@@ -121,6 +122,17 @@ def role_trusts(arn: str, principal: str) -> bool:
         return False
     policy = json.loads(role.assume_role_policy_document)
     return any(_trusted(statement, principal) for statement in _listed(policy.get("Statement", [])))
+
+
+def role_may(arn: str, action: str, resource: str) -> bool:
+    """Do the policies of this role allow an action? Its own ones and the attached; conditions are moto's to judge."""
+    role = next((role for role in iam_backends[ACCOUNT][PARTITION].get_roles() if role.arn == arn), None)
+    if role is None:
+        return False
+    attached = (version for one in role.managed_policies.values() for version in one.versions if version.is_default)
+    documents = [*role.policies.values(), *(version.document for version in attached)]
+    judged = [IAMPolicy(document).is_action_permitted(action, resource) for document in documents]
+    return PermissionResult.DENIED not in judged and PermissionResult.PERMITTED in judged
 
 
 def _trusted(statement: Mapping[str, Any], principal: str) -> bool:

@@ -14,6 +14,10 @@ REGION = "us-east-1"
 BUCKET = f"slipway-{ACCOUNT}-{REGION}"
 ROLES = {"slipway-exec-lambda": "lambda.amazonaws.com", "slipway-exec-sagemaker": "sagemaker.amazonaws.com"}
 KEY_ALIAS = "alias/slipway"
+_EVERYWHERE = (
+    "ec2:CreateNetworkInterface", "ec2:DescribeNetworkInterfaces", "ec2:DeleteNetworkInterface",
+    "xray:PutTraceSegments", "xray:PutTelemetryRecords",
+)  # fmt: skip
 
 
 def seed() -> None:
@@ -59,6 +63,7 @@ def _bucket(key_arn: str) -> None:
 def _role(name: str, service: str) -> None:
     backend = iam_backends[ACCOUNT][PARTITION]
     if any(role.name == name for role in backend.get_roles()):
+        _allow(name)
         return
     trust = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
     backend.create_role(
@@ -70,3 +75,18 @@ def _role(name: str, service: str) -> None:
         tags=[],
         max_session_duration="3600",
     )
+    _allow(name)
+
+
+def _allow(name: str) -> None:
+    """What `slipway iam` prints for functions with every option: network, traces, failed events to a queue of ours."""
+    backend = iam_backends[ACCOUNT][PARTITION]
+    if "slipway-runtime" in backend.list_role_policies(name):
+        return
+    queues = f"arn:aws:*:*:{ACCOUNT}:slipway-*"
+    allowed = [
+        {"Effect": "Allow", "Action": list(_EVERYWHERE), "Resource": "*"},
+        {"Effect": "Allow", "Action": ["sqs:SendMessage", "sns:Publish"], "Resource": queues},
+    ]
+    document = json.dumps({"Version": "2012-10-17", "Statement": allowed})
+    backend.put_role_policy(name, "slipway-runtime", document)

@@ -255,6 +255,7 @@ def during_all(name: str, releases: list[Bundle], home: Path) -> list[Recorded]:
         during(BOTH, deploy, at_once, third, home / "scratch")
         layers = [layer["LatestMatchingVersion"]["LayerVersionArn"]
                   for layer in boto3.client("lambda").list_layers()["Layers"]]
+        by_hand(name, "ready")
         during(PRUNER, remove, name, layers, body)
         if name == "sagemaker":  # what answers wrongly and was never in service is deleted
             deploy(at_once, third, home / "scratch")
@@ -277,6 +278,22 @@ def by_hand(target: str, what: str) -> None:
             EndpointName="slipway-images",
             DesiredWeightsAndCapacities=[{"VariantName": "production", "DesiredWeight": 2.0}])
         sagemaker.get_waiter("endpoint_in_service").wait(EndpointName="slipway-images", WaiterConfig={"Delay": 1})
+    if target == "lambda" and what == "weight":
+        surround()
+    if target == "lambda" and what == "ready":
+        boto3.client("lambda").put_provisioned_concurrency_config(
+            FunctionName="slipway-images", Qualifier="production", ProvisionedConcurrentExecutions=1)
+
+
+def surround() -> None:
+    """Somebody sets around the function what slipway.yaml does not say."""
+    client, alias = boto3.client("lambda"), {"FunctionName": "slipway-images", "Qualifier": "production"}
+    client.put_function_concurrency(FunctionName="slipway-images", ReservedConcurrentExecutions=5)
+    client.put_provisioned_concurrency_config(FunctionName="slipway-images", Qualifier="1",
+                                              ProvisionedConcurrentExecutions=1)
+    client.create_function_url_config(**alias, AuthType="NONE")
+    client.add_permission(**alias, StatementId="everybody", Action="lambda:InvokeFunctionUrl", Principal="*",
+                          FunctionUrlAuthType="NONE")
 
 
 def remove(target: str, layers: list[str], body: bytes) -> None:

@@ -64,7 +64,7 @@ def test_every_action_exists_and_takes_the_resource_that_it_is_given(role: str, 
             kinds = known[service]["Actions"][name.lower()].get("Resources", [])
             shapes = {kind.lower().replace(" ", ""): held["ARNFormats"]
                       for kind, held in known[service]["Resources"].items()}
-            formats = [shape for kind in kinds for shape in shapes[kind.lower()]]
+            formats = [shape for kind in kinds for shape in shapes[kind.lower().replace(" ", "")]]
             fits = [re.compile(re.sub(r"\$\{\w+\}", "[^:]*", shape)) for shape in formats]
             if not kinds:
                 assert statement.resources == ("*",), f"{action} knows no resource"
@@ -129,6 +129,27 @@ def test_the_command_prints_what_iam_takes() -> None:
 
 def test_the_commands_choices_are_the_policies() -> None:
     assert (operate_commands.ROLES.choices, operate_commands.PLACES.choices) == (ROLES, TARGETS)
+
+
+AROUND: dict[str, Any] = {
+    "reserved": 20, "provisioned": 2, "url": "iam", "url_callers": ["210987654321"], "log_retention": 30,
+    "tracing": True, "dead_letter": "arn:aws:sqs:us-east-1:123456789012:slipway-dead",
+    "vpc": {"subnets": ["subnet-1"], "security_groups": ["sg-1"]}}
+
+
+@pytest.mark.parametrize(("role", "added"), [
+    ("deployer", {"Reserve", "HaveReady", "OpenTheUrl", "LetCallersIn", "FindTheLog", "KeepTheLog",
+                  "LookAtTheNetwork"}),
+    ("runtime", {"HaveANetwork", "Trace", "SendWhatFailed"}),
+])
+def test_what_is_set_around_a_function_is_allowed_only_where_it_is_configured(role: str, added: set[str]) -> None:
+    every = policy(role, "lambda", Settings.model_validate({"lambda": AROUND}), ACCOUNT).statements
+    plain = {one.sid for one in policy(role, "lambda", Settings(), ACCOUNT).statements}
+    assert {one.sid for one in every} - plain == added
+    for one in every:
+        for action in one.actions:
+            service, name = action.split(":")
+            assert name.lower() in known_to_aws()[service]["Actions"], action
 
 
 def test_who_deploys_may_scale_only_where_endpoints_scale() -> None:

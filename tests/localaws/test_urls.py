@@ -8,11 +8,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from tests.localaws.conftest import Maker
-
-SIGNED = {"Authorization": "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/lambda/aws4_request"}
 
 
 def fetch(
@@ -23,6 +24,13 @@ def fetch(
     connection = http.client.HTTPConnection("127.0.0.1", parts.port or 80)
     connection.request("POST", path, body, {"Host": parts.netloc, **(headers or {})})
     return connection.getresponse()
+
+
+def signed(url: str, body: bytes = b"", *, by: str = "local") -> dict[str, str]:
+    """The headers of a POST to the URL, as any client of AWS signs it."""
+    request = AWSRequest("POST", url, data=body, headers={"Host": urlsplit(url).netloc})
+    SigV4Auth(Credentials("local", by), "lambda", "us-east-1").add_auth(request)
+    return dict(request.headers.items())
 
 
 def make_url(lambdas: Any, name: str, auth: str = "NONE", **options: Any) -> str:
@@ -59,7 +67,9 @@ def test_a_function_that_fails_is_a_bad_gateway(lambdas: Any, make_function: Mak
 def test_iam_wants_a_signature(lambdas: Any, make_function: Maker) -> None:
     url = make_url(lambdas, make_function(), "AWS_IAM")
     assert fetch(url).status == 403
-    assert fetch(url, headers=SIGNED).status == 200
+    assert fetch(url, headers=signed(url)).status == 200
+    assert fetch(url, headers=signed(url, by="wrong")).status == 403
+    assert fetch(url, b"other", headers=signed(url)).status == 403
 
 
 def test_a_url_of_an_alias_goes_where_the_alias_points(lambdas: Any, make_function: Maker) -> None:

@@ -39,9 +39,42 @@ def test_a_file_that_was_named_must_be_there(tmp_path: Path) -> None:
     ("sagemaker: {serverless: {concurrency: 201}}", "sagemaker.serverless.concurrency: .*200"),
     ("sagemaker: {autoscaling: {least: 3, most: 2, invocations: 9}}", "most must be at least least"),
     ("sagemaker: {serverless: {}, capture: {}}", "a serverless endpoint has no canary"),
+    ("lambda: {storage: 100}", "lambda.storage: .*512; found 100"),
+    ("lambda: {vpc: {subnets: [subnet-1]}}", "lambda.vpc.security_groups: Field required"),
+    ("lambda: {vpc: {subnetz: [subnet-1]}}", "unknown key lambda.vpc.subnetz; the nearest is subnets"),
+    ("lambda: {vpc: {subnets: [a], security_groups: [sg-1]}}", "lambda.vpc.subnets.0: .*found 'a'"),
+    ("lambda: {dead_letter: 'arn:aws:s3:::b'}", "lambda.dead_letter"),
+    ("lambda: {log_retention: 31}", "lambda.log_retention: .*30.*found 31"),
+    ("lambda: {url: http-api}", "lambda.url: .*'none' or 'iam'"),
+    ("lambda: {url_callers: ['210987654321']}", "let in by the URL, and there is none"),
+    ("lambda: {url: iam, url_callers: ['*']}", "lambda.url_callers.0"),
+    ("lambda: {reserved: 3, provisioned: 2}", "reserved must be at least 4, found 3"),
+    ("lambda: {reserved: 0}", "lambda.reserved: .*found 0"),
+    ("lambda: {environment: {AWS_REGION: eu-west-1}}", "AWS_REGION is set by Lambda itself"),
+    ("lambda: {environment: {PYTHONPATH: /tmp}}", "PYTHONPATH decides which code runs"),
+    ("lambda: {environment: {AWS_LAMBDA_EXEC_WRAPPER: /tmp/x}}", "AWS_LAMBDA_EXEC_WRAPPER decides which code runs"),
+    ("lambda: {environment: {SLIPWAY_BUNDLE: /tmp}}", "SLIPWAY_BUNDLE is read by nobody on Lambda"),
+    ("lambda: {environment: {DB_PASSWORD: x}}", "DB_PASSWORD looks like a secret.*Secrets Manager"),
+    ("lambda: {environment: {DB: 'postgres://me:pw@host/db'}}", "DB looks like a secret"),
+    ("lambda: {environment: {1X: a}}", "is no variable's name"),
+    ("lambda: {environment: {BIG: '" + "x" * 4096 + "'}}", "4099 bytes of names and values; Lambda takes 4096"),
     ("lambda: [", "not YAML"),
     ("- a", "dictionary"),
 ])
 def test_a_mistake_is_named_with_the_nearest_right_key(text: str, said: str) -> None:
     with pytest.raises(ConfigurationInvalid, match=said):
         config.parse(text, name="slipway.yaml")
+
+
+def test_every_mistake_is_named_at_once() -> None:
+    with pytest.raises(ConfigurationInvalid) as caught:
+        config.parse("lambda: {memory: 64, memmory: 1, timeout: 0}\nbuckets: b", name="slipway.yaml")
+    said = str(caught.value)
+    assert all(words in said for words in ("lambda.memory:", "lambda.memmory", "lambda.timeout:", "key buckets"))
+
+
+def test_a_value_that_looks_like_a_secret_is_never_repeated() -> None:
+    with pytest.raises(ConfigurationInvalid) as caught:
+        config.parse("lambda: {environment: {API_KEY: hunter22}, memory: 1}", name="slipway.yaml")
+    assert "hunter22" not in str(caught.value)
+    assert "hunter22" not in repr(config.Settings.model_validate({"lambda": {"environment": {"SAFE": "hunter22"}}}))

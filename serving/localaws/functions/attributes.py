@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from serving.localaws.functions import rules
 from serving.localaws.functions.catalog import Function, Name, conflict, invalid, not_found
 from serving.localaws.functions.control import FunctionControl
 from serving.localaws.functions.host import FunctionHost
@@ -35,6 +36,7 @@ class AttributeControl:
             "DeleteFunctionConcurrency": self.delete_concurrency,
             "PutProvisionedConcurrencyConfig": self.put_provisioned,
             "GetProvisionedConcurrencyConfig": self.get_provisioned,
+            "ListProvisionedConcurrencyConfigs": self.list_provisioned,
             "DeleteProvisionedConcurrencyConfig": self.delete_provisioned,
             "AddPermission": self.add_permission,
             "RemovePermission": self.remove_permission,
@@ -63,7 +65,9 @@ class AttributeControl:
     def put_concurrency(self, call: Call) -> Members:
         """PutFunctionConcurrency: 0 stops the function."""
         function, _ = self._find(call)
-        function.reserved = int(call.params["ReservedConcurrentExecutions"])
+        count = int(call.params["ReservedConcurrentExecutions"])
+        rules.check_reserved(function, list(self._functions.catalog(call.region).functions.values()), count)
+        function.reserved = count
         return {"ReservedConcurrentExecutions": function.reserved}
 
     def get_concurrency(self, call: Call) -> Members:
@@ -83,6 +87,7 @@ class AttributeControl:
         if qualifier in ("", LATEST):
             raise invalid("Provisioned Concurrency Configs cannot be applied to unpublished function versions.")
         count = int(call.params["ProvisionedConcurrentExecutions"])
+        rules.check_provisioned(function, qualifier, count)
         function.provisioned[qualifier] = count
         self._host.warm(function.resolve(qualifier), count)
         return self._provisioned(count)
@@ -105,6 +110,13 @@ class AttributeControl:
             error.code = "ProvisionedConcurrencyConfigNotFoundException"
             raise error
         return self._provisioned(function.provisioned[qualifier])
+
+    def list_provisioned(self, call: Call) -> Members:
+        """ListProvisionedConcurrencyConfigs, in one page."""
+        function, _ = self._find(call)
+        found = [{"FunctionArn": f"{function.latest.arn}:{qualifier}", **self._provisioned(count)}
+                 for qualifier, count in function.provisioned.items()]  # fmt: skip
+        return {"ProvisionedConcurrencyConfigs": found}
 
     def delete_provisioned(self, call: Call) -> Members:
         """DeleteProvisionedConcurrencyConfig."""
@@ -248,18 +260,18 @@ class AttributeControl:
             "CodeSizeUnzipped": UNZIPPED_BYTES,
             "CodeSizeZipped": 52_428_800,
             "ConcurrentExecutions": ACCOUNT_CONCURRENCY,
-            "UnreservedConcurrentExecutions": ACCOUNT_CONCURRENCY,
+            "UnreservedConcurrentExecutions": ACCOUNT_CONCURRENCY - sum(f.reserved or 0 for f in functions.values()),
         }
         used = sum(function.latest.package.size for function in functions.values())
         return {"AccountLimit": limits, "AccountUsage": {"TotalCodeSize": used, "FunctionCount": len(functions)}}
 
 
 def _statement(params: Members, arn: str) -> Members:
-    principal = params["Principal"]
+    principal = _shown(params["Principal"])
     made: Members = {
         "Sid": params["StatementId"],
         "Effect": "Allow",
-        "Principal": {"Service": principal} if principal.endswith(".amazonaws.com") else principal,
+        "Principal": principal,
         "Action": params["Action"],
         "Resource": arn,
     }
@@ -270,10 +282,21 @@ def _statement(params: Members, arn: str) -> Members:
             "lambda:FunctionUrlAuthType": params.get("FunctionUrlAuthType"),
         },
     }
+    if params.get("InvokedViaFunctionUrl"):
+        conditions["Bool"] = {"lambda:InvokedViaFunctionUrl": "true"}
     given = {test: {key: value for key, value in keys.items() if value} for test, keys in conditions.items()}
     if any(given.values()):
         made["Condition"] = {test: keys for test, keys in given.items() if keys}
     return made
+
+
+def _shown(principal: str) -> str | dict[str, str]:
+    """As a policy names whom a permission was given to: a service, everybody, a user or role, a whole account."""
+    if principal.endswith(".amazonaws.com"):
+        return {"Service": principal}
+    if principal == "*":
+        return principal
+    return {"AWS": f"arn:aws:iam::{principal}:root" if principal.isdigit() else principal}
 
 
 def _url_settings(params: Members) -> Members:

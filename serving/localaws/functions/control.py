@@ -10,7 +10,7 @@ from typing import Any
 from serving.localaws import account
 from serving.localaws.account import Location, ObjectMissing
 from serving.localaws.errors import AwsError
-from serving.localaws.functions import describe
+from serving.localaws.functions import describe, rules
 from serving.localaws.functions.catalog import Catalog, Function, Name, check_revision, conflict, invalid
 from serving.localaws.functions.host import FunctionHost
 from serving.localaws.functions.limits import (
@@ -75,7 +75,8 @@ class FunctionControl:
         if params.get("PackageType", "Zip") != "Zip":
             raise invalid("The local AWS has no container images for functions; send a zip.")
         settings = {key: params[key] for key in _SETTINGS if params.get(key) is not None}
-        self._check_settings(settings)
+        self._check_settings(settings, call.region)
+        settings = rules.normal(settings)
         package, layers = self._package(params["Code"]), self._layers(catalog, params.get("Layers") or [])
         check_size(package, [layer.package for layer in layers])
         with catalog.lock:
@@ -164,7 +165,8 @@ class FunctionControl:
             function = self._changeable(catalog, params)
             latest = function.latest
             settings = {**latest.settings, **given}
-            self._check_settings(settings)
+            self._check_settings(settings, call.region)
+            settings = rules.normal(settings)
             layers = latest.layers if params.get("Layers") is None else self._layers(catalog, params["Layers"])
             check_size(latest.package, [layer.package for layer in layers])
             function.latest = latest.changed(settled_at=self._settled(), settings=settings, layers=layers)
@@ -263,7 +265,7 @@ class FunctionControl:
             raise invalid(f"Cannot reference more than {LAYERS} layers.")
         return tuple(catalog.layer_version(arn) for arn in arns)
 
-    def _check_settings(self, settings: Mapping[str, Any]) -> None:
+    def _check_settings(self, settings: Mapping[str, Any], region: str) -> None:
         self.check_runtime(settings.get("Runtime"), "runtime", " or be a valid ARN")
         if not account.role_trusts(str(settings["Role"]), "lambda.amazonaws.com"):
             raise invalid("The role defined for the function cannot be assumed by Lambda.")
@@ -280,6 +282,7 @@ class FunctionControl:
                 "Lambda was unable to configure your environment variables because the environment variables you have "
                 "provided exceeded the 4KB limit."
             )
+        rules.check(settings, region)
 
     def check_runtime(self, runtime: str | None, where: str, tail: str = "") -> None:
         """Refuse a runtime that no interpreter here can play, as AWS refuses one that it does not know.

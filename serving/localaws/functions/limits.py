@@ -18,6 +18,10 @@ LAYERS: Final = 5
 INIT_SECONDS: Final = 10.0
 LOG_TAIL_BYTES: Final = 4_096
 ACCOUNT_CONCURRENCY: Final = 1_000
+UNRESERVED_CONCURRENCY: Final = 100  # what must be left to functions without a reservation
+MOST_SECONDS: Final = 900
+MOST_MEMORY: Final = 10_240  # MB
+MOST_STORAGE: Final = 10_240  # MB of /tmp
 
 # Set by Lambda itself, so a function's configuration may not (docs, "Defined runtime environment variables").
 RESERVED_VARIABLES: Final = frozenset(

@@ -10,13 +10,17 @@ import json
 import re
 import time
 import uuid
+from datetime import UTC, datetime
 from typing import Any
 
-from werkzeug.wrappers import Request, Response
+from moto.core.request import Request
+from werkzeug.wrappers import Response
 
+from serving.localaws import account
 from serving.localaws.errors import AwsError
 from serving.localaws.functions.attributes import AttributeControl
 from serving.localaws.functions.invoke import Invoker
+from serving.localaws.signatures import verify
 
 _HOST = re.compile(r"(?P<label>[0-9a-f]{32})\.lambda-url\.(?P<region>[a-z0-9-]+)\.")
 _TEXT = ("text/", "application/json", "application/xml", "application/javascript")
@@ -34,13 +38,15 @@ class FunctionUrls:
         return _HOST.match(request.host) is not None
 
     def answer(self, request: Request) -> Response:
-        """Run the function for this request. AWS_IAM wants a signature; it is not checked, only that there is one."""
+        """Run the function for this request. AWS_IAM wants it signed with a secret that the account knows."""
         match = _HOST.match(request.host)
         assert match is not None  # noqa: S101 - `handles` was asked before
         found = self._attributes.url_named(match["region"], match["label"])
-        signed = request.headers.get("Authorization", "").startswith("AWS4-HMAC-SHA256 ")
-        if found is None or (found[1]["AuthType"] == "AWS_IAM" and not signed):
+        if found is None:
             return _message(403, "Forbidden")
+        if found[1]["AuthType"] == "AWS_IAM" and (refusal := verify(request, account.secret_of, datetime.now(UTC))):
+            unsigned = "Authorization" not in request.headers
+            return _message(403, "Forbidden" if unsigned else refusal.message)
         try:
             route = self._invoker.route(match["region"], found[0])
             outcome = self._invoker.run(route, json.dumps(event(request)).encode())

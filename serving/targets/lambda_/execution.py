@@ -6,9 +6,10 @@ from functools import partial
 
 from ...asking import ask_golden
 from ...aws import Aws, FunctionState
-from ...errors import AwsConflict
+from ...errors import AwsConflict, CanaryFailed
 from ...golden import Golden
 from ...plan import Step
+from .around import Allow, AroundStep, CloseUrl, Forbid, OpenUrl, Provision, Reserve, Retain, Unprovision
 from .canary import Canary
 from .steps import (
     AskGolden,
@@ -55,15 +56,44 @@ class LambdaHands:
                 ask_golden(partial(functions.invoke, step.function, self.published),
                            f"{step.function}:{self.published}", self._golden)
             case Shift():
-                self._canary.run(self._aws, step, self.published)
+                self._shift(step)
             case PointAlias():
                 self._point(step)
+            case Reserve() | Provision() | Unprovision() | Allow() | Forbid() | OpenUrl() | CloseUrl() | Retain():
+                self._around(step)
             case DeleteVersion():
                 functions.delete_version(step.function, step.version)
             case DeleteLayer():
                 functions.delete_layer(step.arn)
             case _:
                 raise TypeError(f"Lambda has no step {step!r}")
+
+    def _shift(self, step: Shift) -> None:
+        try:
+            self._canary.run(self._aws, step, self.published)
+        except CanaryFailed:  # what was sent back shall not stand ready, and cost
+            self._aws.surroundings.unprovision(step.function, self.published)
+            raise
+
+    def _around(self, step: AroundStep) -> None:
+        held = self._aws.surroundings
+        match step:
+            case Reserve():
+                held.reserve(step.function, step.count)
+            case Provision():
+                held.provision(step.function, step.version or self.published, step.count)
+            case Unprovision():
+                held.unprovision(step.function, step.version)
+            case Allow():
+                held.allow(step.function, step.alias, step.grant)
+            case Forbid():
+                held.forbid(step.function, step.alias, step.grant.sid)
+            case OpenUrl():
+                held.open_url(step.function, step.alias)
+            case CloseUrl():
+                held.close_url(step.function, step.alias)
+            case Retain():
+                self._aws.logs.retain(step.group, step.days)
 
     def _update(self, step: UpdateCode | UpdateConfiguration) -> None:
         now = self._aws.functions.state(step.spec.name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ... import package
@@ -19,7 +19,8 @@ from ...logbook import Logbook
 from ...names import bundle_prefix
 from ...plan import Plan, Step, Upload, noted
 from ...runtime.manifest import NAME as MANIFEST
-from . import names
+from . import around, names
+from .around import Found
 from .shipped import LambdaShipped
 from .steps import (
     AskGolden,
@@ -77,6 +78,7 @@ class Observed:
         shared: whether some of its requests go to another version: a canary that was interrupted.
         seq: the number of the journal's last entry.
         recorded: what the journal says is in service; None while a deployment is open.
+        around: what is set around the function.
     """
 
     stored: frozenset[str]
@@ -88,6 +90,7 @@ class Observed:
     shared: bool = False
     seq: int = 0
     recorded: LambdaShipped | None = None
+    around: Found = field(default_factory=Found)
 
 
 def choose_runtime(settings: Settings, offered: Callable[[str], Offer]) -> tuple[str, Offer]:
@@ -117,7 +120,8 @@ def wanted(bundle: Bundle, code: Path, *, runtime: str, settings: Settings, buck
     title = f"{manifest.name}/{manifest.version}"
     shipped = LambdaShipped(
         model=manifest.name, version=manifest.version, digest=manifest.digest, bundle=manifest_sha, code=sha,
-        layer=layer.identity, layer_sha256="", configuration=_configuration(options, runtime, role))
+        layer=layer.identity, layer_sha256="", configuration=_configuration(options, runtime, role),
+        around=around.wanted(options))
     return Wanted(
         title=title,
         bundle=tuple(_upload(bucket, f"{prefix}/{name}", bundle.folder / name)
@@ -132,8 +136,13 @@ def wanted(bundle: Bundle, code: Path, *, runtime: str, settings: Settings, buck
 
 
 def _configuration(options: LambdaSettings, runtime: str, role: str) -> FunctionConfig:
-    return FunctionConfig(runtime=runtime, architecture=options.architecture, handler=package.HANDLER,
-                          memory=options.memory, timeout=options.timeout, role=role)
+    vpc = options.vpc
+    return FunctionConfig(
+        runtime=runtime, architecture=options.architecture, handler=package.HANDLER, memory=options.memory,
+        timeout=options.timeout, role=role, environment=tuple(sorted(options.environment.items())),
+        storage=options.storage, subnets=tuple(sorted(vpc.subnets)) if vpc else (),
+        security_groups=tuple(sorted(vpc.security_groups)) if vpc else (), dead_letter=options.dead_letter,
+        tracing="Active" if options.tracing else "PassThrough")
 
 
 def spec_of(shipped: LambdaShipped, function: str, *, layer: str | None) -> FunctionSpec:
@@ -161,7 +170,16 @@ def observe(
         versions=aws.functions.versions(name),
         alias=alias.version if alias else None, shared=bool(alias and alias.shares),
         seq=entries[-1].seq if entries else 0,
-        recorded=done[-1].shipped if done and entries[-1] is done[-1] else None)
+        recorded=done[-1].shipped if done and entries[-1] is done[-1] else None,
+        around=look_around(aws, name, wanted.shipped.around))
+
+
+def look_around(aws: Aws, function: str, wished: around.Around) -> around.Found:
+    """What is set around this function? The log is looked at only where it is somebody's wish how long it is kept."""
+    held, group = aws.surroundings, around.log_group(function)
+    return around.Found(
+        held.reserved(function), tuple(sorted(held.provisioned(function).items())), held.url(function, names.ALIAS),
+        held.grants(function, names.ALIAS), None if wished.retention is None else aws.logs.retention(group))
 
 
 def plan(wanted: Wanted, observed: Observed, logbook: Logbook[LambdaShipped], layer_zip: Callable[[], Path]) -> Plan:
@@ -184,9 +202,14 @@ def plan(wanted: Wanted, observed: Observed, logbook: Logbook[LambdaShipped], la
     version = next((v.version for v in reversed(observed.versions) if runs(v, spec)), None)
     if version is None:
         steps += _function_steps(wanted, spec, observed.latest)
+    steps += around.first(spec.name, shipped.around, observed.around)
+    made_ready = around.ready(spec.name, version, shipped.around, observed.around)
     if version is None or version != observed.alias or observed.shared:
-        steps.append(AskGolden(spec.name, version))
+        steps += [AskGolden(spec.name, version), *made_ready]
         steps += _takeover(spec.name, version, observed.alias, wanted.shares)
+    else:
+        steps += made_ready
+    steps += around.last(spec.name, names.ALIAS, version, shipped.around, observed.around)
     title = f"{wanted.title} on Lambda as {spec.name}:{names.ALIAS}"
     if not steps and observed.recorded == shipped:
         return Plan(title, ())
@@ -227,7 +250,7 @@ def _function_steps(wanted: Wanted, spec: FunctionSpec, latest: FunctionState | 
     if latest.code_sha256 != spec.code_sha256 or architectures[0] != architectures[1]:
         steps.append(UpdateCode(spec, code.bucket, code.key))
     if not runs(replace(latest, code_sha256=spec.code_sha256), spec):
-        steps.append(UpdateConfiguration(spec))
+        steps.append(UpdateConfiguration(spec, latest.configuration))
     return [*steps, publish]
 
 

@@ -22,8 +22,11 @@ from ...runtime import manifest as manifests
 from ...runtime.core import GOLDEN
 from ...runtime.errors import BundleBroken
 from . import names
-from .planning import runs, spec_of
+from .around import Found
+from .around import findings as findings_around
+from .planning import look_around, runs, spec_of
 from .shipped import LambdaShipped
+from .steps import changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ class Service:
     alias: AliasState
     state: FunctionState
     entry: Entry[LambdaShipped]
+    around: Found
 
     @property
     def shipped(self) -> LambdaShipped:
@@ -54,7 +58,7 @@ def in_service(aws: Aws, function: str, entries: Sequence[Entry[LambdaShipped]])
         raise NotDeployed(f"nothing is in service as {function}:{names.ALIAS}")
     if not done:
         raise NotDeployed(f"{function}:{names.ALIAS} names version {alias.version}, which no deployment recorded")
-    return Service(function, alias, state, done[-1])
+    return Service(function, alias, state, done[-1], look_around(aws, function, done[-1].shipped.around))
 
 
 def prove(aws: Aws, service: Service, bucket: str) -> list[Finding]:
@@ -67,6 +71,7 @@ def prove(aws: Aws, service: Service, bucket: str) -> list[Finding]:
         same("code, as Lambda says", base64.b64decode(state.code_sha256).hex(), shipped.code),
         *_layers(aws, state, shipped),
         _configuration(service),
+        *_around(service),
         stored(aws, bucket, names.code_key(shipped.model, shipped.digest, shipped.code), shipped.code, "code in S3"),
         stored(aws, bucket, names.layer_key(shipped.layer), shipped.layer_sha256, "layer in S3"),
     ]
@@ -81,6 +86,7 @@ def glance(aws: Aws, service: Service, bucket: str) -> list[Finding]:
         same("code, as Lambda says", base64.b64decode(state.code_sha256).hex(), shipped.code),
         _layer_as_said(aws, state, shipped),
         _configuration(service),
+        *_around(service),
         as_said(aws, bucket, names.code_key(shipped.model, shipped.digest, shipped.code), shipped.code, "code in S3"),
         as_said(aws, bucket, names.layer_key(shipped.layer), shipped.layer_sha256, "layer in S3"),
     ]
@@ -130,11 +136,16 @@ def _layer_as_said(aws: Aws, state: FunctionState, shipped: LambdaShipped) -> Fi
 
 
 def _configuration(service: Service) -> Finding:
-    state, has = service.state, service.state.configuration
-    if has.environment:
-        return Finding("configuration", False, f"environment variables {', '.join(n for n, _ in has.environment)}")
-    found = f"{has.runtime}, {has.memory} MB, {has.timeout} s, {has.handler}"
-    return Finding("configuration", _as_shipped(state, service.function, service.shipped), found)
+    state, has, shipped = service.state, service.state.configuration, service.shipped
+    if changed := changes(has, shipped.configuration, "instead of"):
+        return Finding("configuration", False, ", ".join(changed))
+    found = f"{has.runtime} on {has.architecture}, {has.memory} MB, {has.timeout} s, {has.handler}"
+    wrong = "" if _as_shipped(state, service.function, shipped) else "; its code, layer or description differs"
+    return Finding("configuration", not wrong, found + wrong)
+
+
+def _around(service: Service) -> list[Finding]:
+    return findings_around(service.shipped.around, service.around, service.entry.published)
 
 
 def _as_shipped(state: FunctionState, function: str, shipped: LambdaShipped) -> bool:

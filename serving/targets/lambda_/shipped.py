@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...aws import FunctionConfig
 from ...journal import Shipped
+from .around import Around
 
 
 class LambdaShipped(Shipped):
@@ -12,9 +13,12 @@ class LambdaShipped(Shipped):
     Attributes:
         code: SHA-256 of the function's zip.
         layer, layer_sha256: the layer's identity and the SHA-256 of its zip.
+        configuration: of the published version.
+        around: what was set around it, and is no version's.
     """
 
     code: str
     layer: str
     layer_sha256: str
     configuration: FunctionConfig
+    around: Around = Around()

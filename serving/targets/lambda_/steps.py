@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from ...aws import FunctionConfig
 from ...plan import Step, short
@@ -38,6 +38,21 @@ class FunctionSpec:
         return f"{self.name} ({chosen.memory} MB, {chosen.timeout} s, {chosen.runtime})"
 
 
+def changes(was: FunctionConfig, now: FunctionConfig, arrow: str = "->") -> list[str]:
+    """What differs, as in ``memory 512 -> 1024``? Variables are named without their values, which may be secrets."""
+    found = [f"{one.name.replace('_', ' ')} {_told(getattr(was, one.name))} {arrow} {_told(getattr(now, one.name))}"
+             for one in fields(FunctionConfig)
+             if one.name != "environment" and getattr(was, one.name) != getattr(now, one.name)]
+    before, after = dict(was.environment), dict(now.environment)
+    return found + [
+        f"variable {name} {'added' if name not in before else 'removed' if name not in after else 'changed'}"
+        for name in sorted(before.keys() | after.keys()) if before.get(name) != after.get(name)]
+
+
+def _told(value: object) -> str:
+    return ", ".join(map(str, value)) or "none" if isinstance(value, tuple) else str(value) or "none"
+
+
 @dataclass(frozen=True, slots=True)
 class CreateFunction(Step):
     """Make the function."""
@@ -67,9 +82,11 @@ class UpdateConfiguration(Step):
     """Give the function this configuration; the versions already published stay as they are."""
 
     spec: FunctionSpec
+    was: FunctionConfig
 
     def __str__(self) -> str:
-        return f"configure   {self.spec}"
+        changed = changes(self.was, self.spec.configuration) or ["for another release"]
+        return f"configure   {self.spec.name}: {', '.join(changed)}"
 
 
 @dataclass(frozen=True, slots=True)

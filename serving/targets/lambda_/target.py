@@ -18,7 +18,7 @@ from ...logbook import Logbook, bucket_of
 from ...names import bundle_prefix
 from ...plan import Plan, Step, noted
 from ...target import InService, Say, WayBack
-from . import leftovers, names, planning, proof
+from . import around, leftovers, names, planning, proof
 from .canary import Canary
 from .execution import LambdaHands
 from .shipped import LambdaShipped
@@ -63,15 +63,19 @@ class LambdaTarget:
         golden = proof.golden_in(self.aws.functions.function_zip(function, target.published))
         alias = self.aws.functions.alias(function, names.ALIAS)
         was = alias.version if alias else None
-        begin = logbook.begin(entries[-1].seq, target.shipped, published=target.published, previous=was or "")
-        shipped = target.shipped
+        left = journal.deployed(entries)[-1].shipped.around  # no release's: it stays as it is
+        shipped = target.shipped.model_copy(update={"around": left})
+        begin = logbook.begin(entries[-1].seq, shipped, published=target.published, previous=was or "")
+        found = planning.look_around(self.aws, function, left)
         title = f"{self.place(model)} back to {shipped.model}/{shipped.version} (Lambda version {target.published})"
         moved = alias is None or was != target.published or bool(alias.shares)
         if target is entries[-1] and not moved:
             return WayBack(Plan(title, ()), golden, target)
         steps: list[Step] = [AskGolden(function, target.published)]
+        steps += around.ready(function, target.published, left, found)
         if moved:
             steps.append(PointAlias(function, names.ALIAS, target.published, was))
+        steps += around.last(function, names.ALIAS, target.published, left, found)
         return WayBack(noted(title, steps, begin), golden, target)
 
     def hands(self, golden: Golden, probes: Sequence[Any] = ()) -> LambdaHands:
@@ -84,7 +88,8 @@ class LambdaTarget:
         service = proof.in_service(self.aws, names.function_name(self.settings, model), logbook.read())
         findings = (proof.prove if thoroughly else proof.glance)(self.aws, service, logbook.bucket)
         place = f"{self.place(model)} -> version {service.alias.version}, {service.state.description}"
-        return InService(place, service.entry, tuple(findings))
+        url = service.around.url.url if service.around.url else ""
+        return InService(place, service.entry, tuple(findings), url)
 
     def needs(self, shipped: LambdaShipped) -> tuple[str, ...]:
         """Its bundle and its code; the layer, which models share, is looked at in `leftovers`."""
