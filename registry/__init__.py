@@ -22,10 +22,11 @@ if TYPE_CHECKING:
         ReleaseTampered,
         VersionMissing,
     )
-    from registry.licences import licences_of
+    from registry.licences import licences_of, required
     from registry.mlflow_store import Connection, connect, register_candidate
     from registry.releases import release
     from registry.rows import SEEN, row_digests, seen_rows
+    from registry.scan import harms
     from registry.words import (
         Actor,
         Approval,
@@ -46,9 +47,10 @@ _HOME = {
     ),
     "registry.mlflow_store": ("Connection", "connect", "register_candidate"),
     "registry.downloads": ("download",),
-    "registry.licences": ("licences_of",),
+    "registry.licences": ("licences_of", "required"),
     "registry.releases": ("release",),
     "registry.rows": ("SEEN", "row_digests", "seen_rows"),
+    "registry.scan": ("harms",),
     "registry.words": (
         "Actor", "Approval", "Decision", "Evidence", "FileDigest", "ModelVersion", "Outcome", "Release", "Stage",
         "Verdict",
@@ -80,9 +82,11 @@ __all__ = [
     "VersionMissing",
     "connect",
     "download",
+    "harms",
     "licences_of",
     "register_candidate",
     "release",
+    "required",
     "row_digests",
     "seen_rows",
 ]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from registry import digest, figures, measuring, mlflow_store, policy, rehearsal, report, scan
+from registry import digest, figures, licences, measuring, mlflow_store, policy, rehearsal, report, scan
 from registry.answers import Amounts, Answers, Classes
 from registry.errors import ModelUnusable, RegistryError
 from registry.evaluation import (
@@ -171,7 +171,7 @@ def _measured(
         calibration=answers.calibration(rows.labels),
         overlap=None if isinstance(seen, str) else measuring.overlap(held_out, seen),
         compatibility=None if isinstance(compatible, str) else compatible,
-        dependencies=measuring.dependencies(mine.folder, said),
+        dependencies=licences.required(mine.folder, said),
         scan=scan.scan(mine.folder, [file.path for file in mine.files]),
         unmeasured=unmeasured,
     )

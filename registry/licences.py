@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from fnmatch import fnmatchcase
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from registry.measured import Dependency
 
@@ -120,6 +121,18 @@ def licences_of(names: Iterable[str]) -> dict[str, str]:
     """The licences of these installed packages, as far as they say: to be recorded with a model that needs them."""
     found = {name: (installed(name) or ("", None))[1] for name in names}
     return {name: licence for name, licence in found.items() if licence}
+
+
+def required(folder: Path, said: Mapping[str, Any]) -> tuple[Dependency, ...] | None:
+    """The requirements that a model lists, with their licences; None when it lists none.
+
+    Args:
+        folder: the model's files.
+        said: its MLmodel file, parsed.
+    """
+    facts = (said.get("metadata") or {}).get("slipway") or {}
+    recorded = {str(name): str(licence) for name, licence in (facts.get("licences") or {}).items()}
+    return listed(folder / "requirements.txt", recorded)
 
 
 def listed(requirements: Path, recorded: dict[str, str]) -> tuple[Dependency, ...] | None:

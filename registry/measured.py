@@ -107,7 +107,8 @@ class Rehearsal:
 
     `refused` says why it cannot be served at all, and then the numbers mean nothing. Of `golden` requests `alike` were
     answered as the native model did, at most `difference` apart (`tolerance` passes). Milliseconds are of one request
-    with one row; `memory_mb` is the process's peak.
+    with one row; `memory_mb` is the process's peak. `engine` is what ran the model: `onnx`, or `skops` for scikit-learn
+    itself, and then `unconverted` says why there is no ONNX.
     """
 
     __pydantic_config__ = _STRICT
@@ -124,6 +125,8 @@ class Rehearsal:
     memory_mb: float = 0.0
     bundle_mb: float = 0.0
     machine: str = ""
+    engine: str = "onnx"
+    unconverted: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from registry import digest, licences, mlflow_store, rows, signatures
+from registry import digest, mlflow_store, rows, signatures
 from registry.errors import ModelUnusable
-from registry.measured import Compatibility, Dependency, Overlap
+from registry.measured import Compatibility, Overlap
 from registry.rows import RowDigests
 from registry.words import ModelVersion
 
@@ -77,10 +77,3 @@ def compatibility(
         return f"champion {number} has none to compare with"
     breaks, changes = tuple(signatures.breaks(mine, theirs)), tuple(signatures.changes(mine, theirs))
     return Compatibility(len(mine.inputs), len(mine.outputs), number, champion_digest, breaks[:50], changes[:50])
-
-
-def dependencies(folder: Path, said: Mapping[str, Any]) -> tuple[Dependency, ...] | None:
-    """The requirements that the model lists, with their licences."""
-    facts = (said.get("metadata") or {}).get("slipway") or {}
-    recorded = {str(name): str(licence) for name, licence in (facts.get("licences") or {}).items()}
-    return licences.listed(folder / "requirements.txt", recorded)

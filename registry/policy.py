@@ -101,6 +101,7 @@ def _measured_rules(gates: GatesShape) -> MeasuredRules:
         if needs else None,
         serving=ServingRule(**gates.serving.model_dump()) if gates.serving else None,
         formats=None if gates.formats is None else tuple(gates.formats),
+        engines=tuple(gates.engines),
     )  # fmt: skip
 
 

@@ -47,6 +47,7 @@ BUILT_IN: Mapping[str, Any] = {
                 "unknown": "block",
             },
             "serving": {"latency_p50_ms": 250, "latency_p99_ms": 1000, "memory_mb": 1024, "bundle_mb": 150},
+            "engines": ["onnx"],
         },
         "approvals": {"needed": 1, "of": [], "at_least": {}, "expire_after_days": 30, "claimed_names": "accept"},
     },
@@ -136,6 +137,7 @@ class GatesShape(_Shape):
     signature: Literal["compatible"] | None = None
     dependencies: DependenciesShape | None = None
     serving: ServingShape | None = None
+    engines: list[Literal["onnx", "skops"]] = ["onnx"]
 
     _known = field_validator("floors", "ceilings")(_known_measures)
 

@@ -30,6 +30,11 @@ def scan(folder: Path, files: list[str]) -> Scan:
     return Scan(len(files), tuple(found[:_MOST_FINDINGS]))
 
 
+def harms(path: Path) -> tuple[str, ...]:
+    """What in this one file could run code while it is loaded?"""
+    return tuple(_look(path))
+
+
 def _look(path: Path) -> Iterator[str]:
     try:
         head = path.open("rb").read(4)

@@ -71,7 +71,10 @@ class ServingRule:
 
 @dataclass(frozen=True, slots=True)
 class MeasuredRules:
-    """One rule for each of these gates; None takes a gate away. `formats`: the files that a model may consist of."""
+    """One rule for each of these gates; None takes a gate away.
+
+    `formats`: the files that a model may consist of; `engines`: what may run it where it serves.
+    """
 
     slices: SliceRule | None = None
     calibration: CalibrationRule | None = None
@@ -80,6 +83,7 @@ class MeasuredRules:
     dependencies: DependencyRule | None = None
     serving: ServingRule | None = None
     formats: tuple[str, ...] | None = None
+    engines: tuple[str, ...] = ("onnx",)
 
 
 def weigh(
@@ -90,7 +94,7 @@ def weigh(
     whole: float | None,
 ) -> Iterator[Verdict]:
     """The verdicts of every gate that has a rule; `whole` is the mean absolute error on all rows, if there is one."""
-    names = [name for name in MeasuredRules.__dataclass_fields__ if getattr(rules, name)]
+    names = [name for name in MeasuredRules.__dataclass_fields__ if getattr(rules, name) and name != "engines"]
     if measured is None:
         if names:
             yield _unknown("measured", f"checked before these were gates: {', '.join(names)}")
@@ -108,6 +112,8 @@ def weigh(
         yield dependencies(measured.dependencies, rules.dependencies)
     if rules.serving:
         yield from serving(measured.rehearsal, rules.serving, why.get("serving", "not rehearsed"))
+    if measured.rehearsal:
+        yield from engine(measured.rehearsal, rules.engines)
     if rules.formats is not None:
         yield formats(measured, files, rules.formats)
 
@@ -246,6 +252,17 @@ def serving(found: Rehearsal | None, rule: ServingRule, why: str) -> Iterator[Ve
             within = value <= most
             text = f"{gate} {value:.4g} {unit} {'<=' if within else '>'} {most:g} {unit}"
             yield Verdict(gate, Outcome.PASSED if within else Outcome.FAILED, text, value, most)
+
+
+def engine(found: Rehearsal, allowed: Sequence[str]) -> Iterator[Verdict]:
+    """May what ran the rehearsal serve? Says nothing of ONNX, which every policy means unless it says otherwise."""
+    if found.refused or (found.engine == "onnx" and "onnx" in allowed):
+        return
+    told = f"{found.engine} runs it: {found.unconverted or 'asked for'}"
+    if found.engine in allowed:
+        yield _passed("engine", f"{told}; allowed by `engines`")
+        return
+    yield Verdict("engine", Outcome.FAILED, f"{told}; `engines` in the policy allows {', '.join(allowed) or 'nothing'}")
 
 
 def formats(measured: Measured, files: Sequence[str], allowed: Sequence[str]) -> Verdict:

@@ -80,7 +80,8 @@ def prepare(
         f"{', '.join(str(a.approver) for a in chosen.approvals)}")
     bundle = bundles.build(chosen, download(chosen, scratch / "model"), scratch / "bundle")
     found = bundle.manifest.parity
-    say(f"converted   {bundle.manifest.source['format']} to ONNX; {found.labels_equal} of {found.rows} golden requests "
+    came = "to ONNX" if bundle.manifest.engine == "onnx" else "not: scikit-learn itself serves it"
+    say(f"converted   {bundle.manifest.source['format']} {came}; {found.labels_equal} of {found.rows} golden requests "
         f"answered alike, largest difference {found.max_abs_diff:.1e}")
     if key:
         signing.sign(bundle.folder, key)

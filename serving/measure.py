@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from .runtime import manifest
 from .runtime.core import Predictor
 from .runtime.exchange import Exchange, Request
 
@@ -72,6 +73,7 @@ def peak_megabytes() -> float:
 
 if __name__ == "__main__":
     found = measure(Path(sys.argv[1]), json.load(sys.stdin))
-    if loaded := [name for name in FRAMEWORKS if name in sys.modules]:
+    engine = manifest.parse((Path(sys.argv[1]) / manifest.NAME).read_bytes()).engine
+    if engine == "onnx" and (loaded := [name for name in FRAMEWORKS if name in sys.modules]):
         sys.exit(f"{', '.join(loaded)} was loaded, so these are not the runtime's figures")
     print(json.dumps(found))

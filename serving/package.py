@@ -17,6 +17,7 @@ from .runtime.manifest import sha256
 
 RUNTIME = Path(__file__).parent / "runtime"
 REQUIREMENTS = RUNTIME / "requirements.txt"
+NATIVE = RUNTIME / "requirements-native.txt"
 HANDLER = "serving.runtime.lambda_handler.handler"
 
 # Amazon Linux 2023 has glibc 2.34 (AWS Lambda runtimes page, read 2026-11), so wheels up to manylinux_2_34 load;
@@ -51,11 +52,13 @@ class LayerSpec:
         architecture: ``x86_64`` or ``arm64``.
         identity: SHA-256 over everything that decides the layer's content, so that one that is already published
             is found without building it again.
+        engine: what shall run models with it: ``onnx``, or ``skops`` for scikit-learn itself.
     """
 
     runtime: str
     architecture: str
     identity: str
+    engine: str = "onnx"
 
     @property
     def python(self) -> str:
@@ -63,11 +66,15 @@ class LayerSpec:
         return self.runtime.removeprefix("python")
 
 
-def layer_spec(runtime: str, architecture: str) -> LayerSpec:
+def layer_spec(runtime: str, architecture: str, engine: str = "onnx") -> LayerSpec:
     """Which layer does this runtime need?"""
-    text = REQUIREMENTS.read_text(encoding="utf-8")
-    decisive = "\n".join([text, runtime, architecture, *PLATFORMS, str(LAYER_RULES), *KEPT])
-    return LayerSpec(runtime, architecture, hashlib.sha256(decisive.encode()).hexdigest())
+    text, kept = _requirements(engine).read_text(encoding="utf-8"), KEPT if engine == "onnx" else ()
+    decisive = "\n".join([text, runtime, architecture, *PLATFORMS, str(LAYER_RULES), *kept])
+    return LayerSpec(runtime, architecture, hashlib.sha256(decisive.encode()).hexdigest(), engine)
+
+
+def _requirements(engine: str) -> Path:
+    return REQUIREMENTS if engine == "onnx" else NATIVE
 
 
 def build_layer(spec: LayerSpec, cache: Path | None = None) -> Path:
@@ -84,7 +91,7 @@ def build_layer(spec: LayerSpec, cache: Path | None = None) -> Path:
     scratch = cache / f".{spec.identity}.{os.getpid()}"
     try:
         _install(spec, scratch / "python")
-        _trim(scratch / "python")
+        _trim(scratch / "python", spec.engine)
         write_zip(scratch, scratch.with_suffix(".zip"))
         scratch.with_suffix(".zip").replace(built)
     finally:
@@ -164,7 +171,8 @@ def _install(spec: LayerSpec, into: Path) -> None:
     machine = {"x86_64": "x86_64", "arm64": "aarch64"}[spec.architecture]
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile",
                "--no-deps", "--only-binary=:all:", "--implementation=cp", f"--python-version={spec.python}",
-               f"--target={into}", *(f"--platform={p}_{machine}" for p in PLATFORMS), f"--requirement={REQUIREMENTS}"]
+               f"--target={into}", *(f"--platform={p}_{machine}" for p in PLATFORMS),
+               f"--requirement={_requirements(spec.engine)}"]
     done = subprocess.run(command, capture_output=True, text=True)  # noqa: S603 - our own arguments, no shell
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
@@ -172,10 +180,12 @@ def _install(spec: LayerSpec, into: Path) -> None:
                            f"{lines[-1] if lines else 'pip failed'}. Next: see that pip reaches its package index")
 
 
-def _trim(folder: Path) -> None:
+def _trim(folder: Path, engine: str) -> None:
     kept = {path for pattern in KEPT for path in folder.glob(pattern)}
     for path in folder.rglob("*"):
-        if path not in kept and not path.is_dir():
+        # scikit-learn and what it needs travel whole, but for their own tests.
+        goes = path not in kept if engine == "onnx" else "tests" in path.relative_to(folder).parts[1:-1]
+        if goes and not path.is_dir():
             path.unlink()
 
 

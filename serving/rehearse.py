@@ -36,7 +36,7 @@ def rehearse(folder: Path, name: str, version: int, digest: str, *, wait: bool =
     """What came of converting and serving the model in this folder?"""
     with tempfile.TemporaryDirectory(prefix="slipway-rehearsal-") as scratch:
         try:
-            made = bundle.build(_candidate(name, version, digest), folder, Path(scratch) / "bundle")
+            made = bundle.build(_candidate(name, version, digest), folder, Path(scratch) / "bundle", natively=True)
         except Refused as error:
             return {"refused": str(error)[:1000]}
         if wait:
@@ -63,7 +63,8 @@ def _measured(made: bundle.Bundle) -> dict[str, Any]:
         last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
         return {"refused": f"the runtime ended with {done.returncode}: {last[:500]}"}
     found: dict[str, Any] = json.loads(done.stdout)
-    return _likeness(golden, found.pop("answers"), labels=bool(made.manifest.labels)) | found
+    ran = {"engine": made.manifest.engine, "unconverted": made.manifest.source.get("unconverted", "")[:500]}
+    return _likeness(golden, found.pop("answers"), labels=bool(made.manifest.labels)) | found | ran
 
 
 def _likeness(golden: Golden, said: list[dict[str, Any]], *, labels: bool) -> dict[str, Any]:

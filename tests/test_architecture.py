@@ -63,7 +63,9 @@ def test_a_vendors_library_is_imported_only_at_its_edge(library: str) -> None:
 @pytest.mark.parametrize("path", [path for path, _ in modules("serving/runtime")])
 def test_what_travels_imports_only_what_its_layer_holds(path: str) -> None:
     listed = pins((ROOT / "serving" / "runtime" / "requirements.txt").read_text(encoding="utf-8"))
-    allowed = {*sys.stdlib_module_names, *listed, *(extra("serve") if "server" in path else ())}
+    native = pins((ROOT / "serving" / "runtime" / "requirements-native.txt").read_text(encoding="utf-8"))
+    allowed = {*sys.stdlib_module_names, *listed, *(extra("serve") if "server" in path else ()),
+               *(native if path.endswith("/native.py") else ())}
     if path.endswith("/inference.py"):  # stands beside the runtime in model.tar.gz, and brings it by name
         allowed |= {"serving", "sagemaker_inference"}
     tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
@@ -88,7 +90,8 @@ def test_the_lock_names_no_host_and_pins_everything() -> None:
     assert all(re.fullmatch(r"[a-z0-9._-]+==[^\s/]+", line) for line in lines)
 
 
-@pytest.mark.parametrize("file", ["conda.yaml", "serving/runtime/requirements.txt"])
+@pytest.mark.parametrize(
+    "file", ["conda.yaml", "serving/runtime/requirements.txt", "serving/runtime/requirements-native.txt"])
 def test_every_pin_elsewhere_is_the_locks(file: str) -> None:
     locked = pins((ROOT / "requirements.lock").read_text(encoding="utf-8"))
     elsewhere = pins((ROOT / file).read_text(encoding="utf-8"))

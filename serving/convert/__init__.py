@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import Unconvertible
 from .words import Arrays, Column, Converted, Wanted
 
-__all__ = ["Arrays", "Column", "Converted", "Wanted", "candidates", "wanted_of"]
+__all__ = ["Arrays", "Column", "Converted", "Wanted", "candidates", "kept", "wanted_of"]
 
 # MLflow's column types -> numpy's; what is not here has no place in an ONNX graph.
 COLUMN_TYPES = {"float": "float32", "double": "float64", "integer": "int32", "long": "int64", "boolean": "bool",
@@ -54,6 +54,19 @@ def candidates(folder: Path, wanted: Wanted) -> Iterator[Converted]:
         return torch_.candidates(folder, wanted)
     found = ", ".join(sorted(flavors.keys() - {"python_function"})) or "python_function"
     raise Unconvertible(f"flavour {found} cannot be converted to ONNX; wanted one of {', '.join(KINDS)}")
+
+
+def kept(folder: Path, wanted: Wanted, why: str) -> Converted | None:
+    """The model as its framework serves it, where there is no ONNX; None where that is not supported.
+
+    Raises:
+        Unconvertible: it may not be loaded.
+    """
+    if "sklearn" not in wanted.flavors or wanted.flavors.keys() & {"tensorflow", "keras"}:
+        return None
+    from . import sklearn_
+
+    return sklearn_.kept(folder, wanted, why)
 
 
 def wanted_of(described: dict[str, Any], output: str | None) -> Wanted:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import Unconvertible
+from ..runtime.native import is_table
 from . import graph, lightgbm_trees, trees, xgboost_trees
-from .sklearn_ import is_table
 from .words import OPSET, Arrays, Column, Converted, Wanted
 
 EXTRA = "pip install 'slipway[boosted]'"

@@ -16,10 +16,13 @@ import numpy as np
 from ..errors import Unconvertible
 from ..runtime.text import Tokeniser
 from . import graph, recurrent
-from .words import OPSET, Arrays, Column, Converted, Wanted
+from .words import OPSET, Arrays, Column, Converted, Step, Wanted
 
 if TYPE_CHECKING:
     import onnx
+
+PREPARING = ("CategoryEncoding", "CenterCrop", "Discretization", "Hashing", "IntegerLookup", "Normalization",
+             "Rescaling", "Resizing", "StringLookup", "UnitNormalization")
 
 
 def candidates(data: Path, wanted: Wanted) -> Iterator[Converted]:
@@ -39,7 +42,8 @@ def candidates(data: Path, wanted: Wanted) -> Iterator[Converted]:
         if made is not None:
             names = graph.matching([t.name for t in made.graph.input], [t.name for t in served.inputs])
             ready = graph.optimised(graph.canonical(made, names, outputs))
-            yield Converted(ready, _native(model, outputs), source, inputs, outputs, texts=tokenisers)
+            yield Converted(ready, _native(model, outputs), source, inputs, outputs, texts=tokenisers,
+                            steps=tuple(_steps(model)))
 
 
 def _loaded(source: Path) -> Any:
@@ -97,6 +101,16 @@ def _known(tensor: Any, model: Any) -> tuple[str | int, ...]:
             return tuple(v.item() if isinstance(v, np.generic) else v
                          for v in layer.get_vocabulary(include_special_tokens=False))
     return ()
+
+
+def _steps(model: Any) -> Iterator[Step]:
+    """Layers that prepare inputs; what becomes of text is ported, and told by the tokeniser."""
+    for layer in model.layers:
+        if type(layer).__name__ in PREPARING:
+            named = [_origin(given) for given in _given(layer)]
+            facts = {key: value for key, value in layer.get_config().items()
+                     if key not in ("name", "trainable") and isinstance(value, (str, int, float, bool))}
+            yield Step(type(layer).__name__, tuple(o.name for o in named if type(o).__name__ == "InputLayer"), facts)
 
 
 def _given(layer: Any) -> list[Any]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..runtime.manifest import Tensor
 from .graph import first_line
-from .words import Arrays, Column, Converted
+from .words import Arrays, Column, Converted, Kept
 
 UNSEEN = "never seen before \u00e9\u4e2d"
 TEXTS = ("", " ", "!?.,;", UNSEEN, "caf\u00e9 na\u00efve \u0130stanbul", "a", "A a A", "tab\tand\nline", "x" * 500,
@@ -40,7 +40,7 @@ def probe(converted: Converted, golden: Arrays) -> Probed:
         converted: the model, native and converted.
         golden: requests that it answers, input name -> (rows, ...).
     """
-    bounds = _bounds(converted.model)
+    bounds = {} if isinstance(converted.model, Kept) else _bounds(converted.model)
     tensors = tuple(_contract(c, golden, converted.native, c.bounds or bounds.get(c.name)) for c in converted.inputs)
     columns = [_variants(t, golden[t.name], converted.texts) for t in tensors]
     edges = _one_at_a_time(tensors, columns, golden)

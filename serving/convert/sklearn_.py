@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import Unconvertible
+from ..runtime import native as runtime
 from . import graph, mending, words_of_text
-from .words import OPSET, Arrays, Column, Converted, Wanted
+from .words import OPSET, Arrays, Column, Converted, Kept, Step, Wanted
 
 if TYPE_CHECKING:
     import onnx
 
-# skops names each function beside the partial that holds it, so a partial is as safe as what it is made of.
-SAFE = ("sklearn.", "numpy.", "scipy.", "builtins.", "functools.partial")
 # Found by comparing (skl2onnx 1.20): these convert without an error and then answer differently, or not at all.
 REFUSED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "HistGradientBoostingClassifier": (lambda m: getattr(m, "is_categorical_", None) is not None,
@@ -38,10 +37,7 @@ def candidates(folder: Path, wanted: Wanted) -> Iterator[Converted]:
     Raises:
         Unconvertible: it is a pickle, has no signature, or holds what does not convert rightly.
     """
-    model = loaded(folder, wanted.flavors["sklearn"])
-    if not wanted.inputs:
-        raise Unconvertible("the model was logged without a signature, so nothing says what a request holds; "
-                            "Next: log it with signature=infer_signature(...)")
+    model = loaded(folder, wanted)
     _refuse_silently_wrong(model)
     inputs = _with_known(wanted.inputs, model)
     answers = native(model, inputs, wanted)
@@ -58,31 +54,56 @@ def candidates(folder: Path, wanted: Wanted) -> Iterator[Converted]:
             continue
         found = True
         yield Converted(ready, answers, {"format": "sklearn", "opset": str(OPSET), "precision": precision, **tools},
-                        inputs, (_output(model, wanted),), labels(model), texts)
+                        inputs, (_output(model, wanted),), labels(model), texts, tuple(steps(rest)))
     if not found:
         raise Unconvertible(reasons[0])
 
 
-def loaded(folder: Path, flavor: dict[str, Any]) -> Any:
+def kept(folder: Path, wanted: Wanted, why: str) -> Converted:
+    """The model as it is stored, to be served by scikit-learn itself.
+
+    Args:
+        folder, wanted: as for `candidates`.
+        why: why there is no ONNX.
+
+    Raises:
+        Unconvertible: it is a pickle, has no signature, or a look inside finds what could run code.
+    """
+    from registry import harms
+
+    model, path = loaded(folder, wanted), folder / _stored(wanted)
+    if found := harms(path):
+        raise Unconvertible(f"{path.name} {'; '.join(found)}; Next: use scikit-learn's own estimators and transformers")
+    inputs = _with_known(wanted.inputs, model)
+    tools = {name: version(name) for name in (*runtime.SAME, "skops")}
+    return Converted(
+        Kept(path, runtime.types_in(path).named), native(model, inputs, wanted),
+        {"format": "sklearn", "unconverted": why.partition("Next:")[0].rstrip(" ;."), **tools}, inputs,
+        (_output(model, wanted),), labels(model), steps=tuple(steps(model)))
+
+
+def loaded(folder: Path, wanted: Wanted) -> Any:
     """Which model is stored there? Never unpickles.
 
     Raises:
-        Unconvertible: it is a pickle, or a skops file with types that are not scikit-learn's own.
+        Unconvertible: it is a pickle, has no signature, or is a skops file with types that are not scikit-learn's own.
     """
-    stored = flavor.get("pickled_model", "model.skops")
+    flavor, stored = wanted.flavors["sklearn"], _stored(wanted)
     if flavor.get("serialization_format") != "skops":
         raise Unconvertible(f"{stored} is a pickle, which runs code when it is read; Next: log it again with "
                             'mlflow.sklearn.log_model(..., serialization_format="skops")')
-    import skops.io
-
-    strange = [t for t in skops.io.get_untrusted_types(file=folder / stored) if not t.startswith(SAFE)]
-    if strange:
-        raise Unconvertible(f"{stored} holds {', '.join(sorted(strange))}, which is not scikit-learn's; Next: use "
+    found = runtime.types_in(folder / stored)
+    if found.strange:
+        raise Unconvertible(f"{stored} holds {', '.join(found.strange)}, which is not scikit-learn's; Next: use "
                             "scikit-learn's own estimators and transformers")
-    trusted = skops.io.get_untrusted_types(file=folder / stored)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return skops.io.load(folder / stored, trusted=trusted)
+    if not wanted.inputs:
+        raise Unconvertible("the model was logged without a signature, so nothing says what a request holds; "
+                            "Next: log it with signature=infer_signature(...)")
+    return runtime.load(folder / stored, found.named)
+
+
+def _stored(wanted: Wanted) -> str:
+    return str(wanted.flavors["sklearn"].get("pickled_model", runtime.SKOPS))
 
 
 def estimators(model: Any) -> Iterator[Any]:
@@ -97,6 +118,24 @@ def estimators(model: Any) -> Iterator[Any]:
             yield from estimators(part)
 
 
+def steps(model: Any, columns: Any = ()) -> Iterator[Step]:
+    """What does this model do to its inputs before it predicts? In order, with the columns where they are named."""
+    for found in ("best_estimator_", "estimator_"):
+        if hasattr(model, found):
+            yield from steps(getattr(model, found), columns)
+            return
+    parts: list[tuple[Any, Any]] = [
+        (part, columns) for _, part in (*getattr(model, "steps", ()), *getattr(model, "transformer_list", ()))]
+    parts += [(part, named) for _, part, named in getattr(model, "transformers_", ())]
+    for part, named in parts:
+        yield from steps(part, named)
+    if not parts and hasattr(model, "transform") and hasattr(model, "get_params"):
+        facts = {name: value if value == value else "nan" for name, value in model.get_params(deep=False).items()
+                 if name not in ("copy", "n_jobs") and isinstance(value, (str, int, float, bool))}
+        listed = columns if isinstance(columns, (list, tuple)) else [columns]
+        yield Step(type(model).__name__, tuple(c for c in listed if isinstance(c, str)), facts)
+
+
 def labels(model: Any) -> tuple[str, ...]:
     """What are the classes called, where the model answers with their probabilities?"""
     return tuple(str(c) for c in model.classes_) if hasattr(model, "predict_proba") else ()
@@ -104,34 +143,8 @@ def labels(model: Any) -> tuple[str, ...]:
 
 def native(model: Any, inputs: tuple[Column, ...], wanted: Wanted) -> Callable[[Arrays], Arrays]:
     """How does the model itself answer arrays?"""
-    name, found = _output(model, wanted), words_of_text.split(model)
-    as_list = found is not None and found[1] is None
-
-    def answer(arrays: Arrays) -> Arrays:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            given = arrays[inputs[0].name].tolist() if as_list else frame(arrays, inputs)
-            said = model.predict_proba(given) if hasattr(model, "predict_proba") else model.predict(given)
-        said = np.asarray(said)
-        return {name: said.astype(object) if said.dtype.kind in "US" else said}
-
-    return answer
-
-
-def frame(arrays: Arrays, inputs: tuple[Column, ...]) -> Any:
-    """The arrays as the model takes them: a DataFrame of columns, or the one array."""
-    if is_table(inputs):
-        import pandas as pd
-
-        return pd.DataFrame({c.name: pd.Series(arrays[c.name].tolist() if c.dtype == "string" else arrays[c.name],
-                                               dtype=object if c.dtype == "string" else arrays[c.name].dtype)
-                             for c in inputs})
-    return arrays[inputs[0].name]
-
-
-def is_table(inputs: tuple[Column, ...]) -> bool:
-    """Are these the columns of a table?"""
-    return all(len(c.shape) == 1 for c in inputs)
+    name = _output(model, wanted)
+    return lambda arrays: {name: runtime.answer(model, arrays, inputs)}
 
 
 def _output(model: Any, wanted: Wanted) -> str:
@@ -216,7 +229,7 @@ def _types(model: Any, inputs: tuple[Column, ...], precision: str) -> list[tuple
             return Int64TensorType
         return DoubleTensorType if precision == "float64" else FloatTensorType
 
-    if not is_table(inputs):
+    if not runtime.is_table(inputs):
         return [(inputs[0].name, of(inputs[0])([None, *inputs[0].shape[1:]]))]
     if _takes_columns(model) or {c.dtype for c in inputs} == {"string"}:
         return [(c.name, of(c)([None, 1])) for c in inputs]
@@ -231,7 +244,7 @@ def _takes_columns(model: Any) -> bool:
 def _named(made: onnx.ModelProto, model: Any, inputs: tuple[Column, ...], wanted: Wanted) -> onnx.ModelProto:
     from onnx import helper
 
-    table = is_table(inputs) and [t.name for t in made.graph.input] == ["slipway_table"]
+    table = runtime.is_table(inputs) and [t.name for t in made.graph.input] == ["slipway_table"]
     _keep_one_output(made, probabilities=hasattr(model, "predict_proba"))
     # In the order given, and all of them, but "mean radius" as mean_radius: skl2onnx makes identifiers of names.
     given = ["slipway_table"] if table else [c.name for c in inputs]
@@ -239,7 +252,7 @@ def _named(made: onnx.ModelProto, model: Any, inputs: tuple[Column, ...], wanted
     ready = graph.canonical(made, names, [_output(model, wanted)])
     if table:
         graph.join_columns(ready, "slipway_table", [c.name for c in inputs])
-    elif is_table(inputs):
+    elif runtime.is_table(inputs):
         graph.accept_flat(ready, [c.name for c in inputs])
     for column in inputs:
         kind = np.dtype(object) if column.dtype == "string" else np.dtype(column.dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 OPSET = 18  # the newest that tf2onnx 1.17 writes
 Arrays = dict[str, NDArray[Any]]
+Fact = str | int | float | bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,26 +40,56 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """A model that is served as it was stored, by scikit-learn itself.
+
+    Attributes:
+        path: the skops file.
+        trusted: every type in it that skops does not trust by itself.
+    """
+
+    path: Path
+    trusted: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What does a model, or the runtime before it, do to its inputs first?
+
+    Attributes:
+        name: what it is called, such as ``OneHotEncoder``, ``Rescaling`` or ``tokenise``.
+        inputs: which inputs it reads, where that is known; empty: what came before it.
+        facts: how it does it.
+    """
+
+    name: str
+    inputs: tuple[str, ...] = ()
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Converted:
     """What came of a conversion?
 
     Attributes:
-        model: the ONNX model, optimised and in canonical names.
+        model: the ONNX model, optimised and in canonical names; or the file that is served as it is.
         native: the native model, to compare with: arrays in, arrays out. It may raise on what it does not take.
         source: what it was converted from and with which tools.
         inputs: what requests hold, by name.
         labels: the name of each class, where the model itself knows.
         outputs: the names of the graph's outputs, the one that requests are answered with first.
         texts: for each text input, how its words become the numbers that the graph takes.
+        steps: what the model does to its inputs before it predicts, as far as it says.
     """
 
-    model: onnx.ModelProto
+    model: onnx.ModelProto | Kept
     native: Callable[[Arrays], Arrays]
     source: dict[str, str]
     inputs: tuple[Column, ...]
     outputs: tuple[str, ...]
     labels: tuple[str, ...] = ()
     texts: Mapping[str, Tokeniser | Bag] = field(default_factory=dict)
+    steps: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,9 +170,13 @@ def first_request(path: Path) -> Blocks:
 
 
 def _engine(folder: Path, described: manifest.Manifest, threads: int) -> Engine:
-    if described.engine != "onnx":
-        raise BundleBroken(f"{manifest.NAME} wants the engine {described.engine!r}, which this runtime does not have")
-    return OnnxEngine(folder / MODEL, threads)
+    if described.engine == "onnx":
+        return OnnxEngine(folder / MODEL, threads)
+    if described.engine == "skops":
+        from . import native
+
+        return native.SkopsEngine(folder / native.SKOPS, described)
+    raise BundleBroken(f"{manifest.NAME} wants the engine {described.engine!r}, which this runtime does not have")
 
 
 def _readers(folder: Path) -> dict[str, Any]:

@@ -12,10 +12,16 @@ from typing import Any, NamedTuple
 
 from .errors import BundleBroken
 
-SCHEMA = 1
+SCHEMA = 2
+READ = (1, 2)  # 1: verdicts and approvals were sentences
 NAME = "manifest.json"
+# As JSON holds them: a class for each would cost every cold start what only a reader wants.
+Facts = dict[str, Any]
 # Over the other files; written after them, and checked only where a key is configured.
 SIGNATURE = "model.sig"
+
+
+LISTS = ("labels", "trusted", "preprocessing", "requirements", "verdicts", "approvals")
 
 
 class Tensor(NamedTuple):
@@ -79,12 +85,21 @@ class Manifest(NamedTuple):
         name, version, run_id, digest: the approved MLflow version; the digest covers the bytes that were approved.
         kind: ``classification``, ``regression`` or ``ranking``.
         labels: the name of each class, in the order of the probabilities; empty when there are none.
-        source: what was converted, and with which tools and opset.
-        verdicts, approvals: the sentences of the release's evidence, for a reader.
+        source: what was converted, and with which tools and opset; ``unconverted`` says why there is no ONNX.
         files: every other file of the bundle.
         engine: what runs the model: ``onnx``, or ``skops`` for scikit-learn itself.
+        trusted: the types that scikit-learn's file may hold.
         licences: of each library that the runtime needs.
         builder: the versions of what built the bundle.
+
+    The rest is for whoever wants to know why this may be served, and nothing here reads it; `serving.record` writes it:
+
+    Attributes:
+        preprocessing: what is done to the inputs first, in order, by the ``runtime`` or by the ``model``.
+        requirements: of the model as it was trained: name, version, licence.
+        evidence: who checked it, when, on which rows, and the ledger's entry.
+        verdicts: each gate's outcome, reason and numbers.
+        approvals: who agreed to which bytes and which evidence, when, with which comment.
     """
 
     name: str
@@ -98,12 +113,16 @@ class Manifest(NamedTuple):
     outputs: tuple[Tensor, ...]
     source: dict[str, str]
     parity: Parity
-    verdicts: tuple[str, ...]
-    approvals: tuple[str, ...]
     files: tuple[FileEntry, ...]
     engine: str = "onnx"
+    trusted: tuple[str, ...] = ()
     licences: dict[str, str] = {}  # noqa: RUF012 - never changed, as nothing of a manifest is
     builder: dict[str, str] = {}  # noqa: RUF012 - as above
+    preprocessing: tuple[Facts, ...] = ()
+    requirements: tuple[Facts, ...] = ()
+    evidence: Facts = {}  # noqa: RUF012 - as above
+    verdicts: tuple[Facts, ...] = ()
+    approvals: tuple[Facts, ...] = ()
     schema: int = SCHEMA
 
     def to_bytes(self) -> bytes:
@@ -111,7 +130,7 @@ class Manifest(NamedTuple):
         plain = self._asdict() | {
             "inputs": [t._asdict() for t in self.inputs], "outputs": [t._asdict() for t in self.outputs],
             "parity": self.parity._asdict(), "files": [f._asdict() for f in self.files]}
-        return (json.dumps(plain, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+        return (json.dumps(plain, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def parse(body: bytes) -> Manifest:
@@ -124,14 +143,18 @@ def parse(body: bytes) -> Manifest:
         raw: dict[str, Any] = json.loads(body)
     except ValueError as error:
         raise BundleBroken(f"{NAME} is not JSON: {error}") from None
-    if raw.get("schema") != SCHEMA:
-        raise BundleBroken(f"{NAME} has schema {raw.get('schema')!r}; this runtime reads {SCHEMA}")
+    if raw.get("schema") not in READ:
+        raise BundleBroken(f"{NAME} has schema {raw.get('schema')!r}; this runtime reads 1 to {SCHEMA}")
     try:
+        if raw["schema"] == 1:
+            raw |= {"verdicts": [dict(zip(("gate", "outcome", "reason"), said.split(": ", 2), strict=False))
+                                 for said in raw["verdicts"]],
+                    "approvals": [dict(zip(("by", "at"), said.rsplit(" at ", 1), strict=False))
+                                  for said in raw["approvals"]]}
+        listed = {name: tuple(raw[name]) for name in LISTS if name in raw}
         return Manifest(
-            **{**raw, "labels": tuple(raw["labels"]), "inputs": _tensors(raw["inputs"]),
-               "outputs": _tensors(raw["outputs"]), "parity": Parity(**raw["parity"]),
-               "verdicts": tuple(raw["verdicts"]), "approvals": tuple(raw["approvals"]),
-               "files": tuple(FileEntry(**f) for f in raw["files"])}
+            **{**raw, **listed, "inputs": _tensors(raw["inputs"]), "outputs": _tensors(raw["outputs"]),
+               "parity": Parity(**raw["parity"]), "files": tuple(FileEntry(**f) for f in raw["files"])}
         )
     except (KeyError, TypeError) as error:
         raise BundleBroken(f"{NAME} is not a manifest: {error}") from None

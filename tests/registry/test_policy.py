@@ -79,6 +79,8 @@ def test_a_role_is_its_people() -> None:
         ("schema: 1\ndefaults: {gates: {floors: {acuracy: 0.9}}}", "no measure is called 'acuracy'; did you mean 'acc"),
         ("schema: 1\ndefaults: {approvals: {needed: -1}}", "defaults.approvals.needed"),
         ("schema: 1\nroles: {risk: [dee]}\ndefaults: {approvals: {at_least: {risc: 1}}}", "did you mean 'risk'"),
+        ("schema: 1\ndefaults: {gates: {engine: [skops]}}", "gates.engine: no such key; did you mean 'engines'?"),
+        ("schema: 1\ndefaults: {gates: {engines: [pickle]}}", "gates.engines.0: Input should be 'onnx' or 'skops'"),
         ("schema: 2", "schema"),
         ("- a list", "wanted a mapping"),
         ("a: [", "is not YAML"),

@@ -187,6 +187,26 @@ def test_a_rehearsal_that_went_badly_fails(change: dict[str, object], gate: str,
     assert outcome(gate, replace(GOOD, rehearsal=bad)) is wanted
 
 
+@pytest.mark.parametrize(
+    ("engines", "engine", "wanted"),
+    [(("onnx",), "skops", Outcome.FAILED), (("onnx", "skops"), "skops", Outcome.PASSED), ((), "onnx", Outcome.FAILED),
+     (("skops",), "onnx", Outcome.FAILED)],
+)
+def test_what_runs_the_model_must_be_allowed_even_where_nothing_else_of_serving_is_asked(
+    engines: tuple[str, ...], engine: str, wanted: Outcome
+) -> None:
+    assert isinstance(SERVED, Rehearsal)
+    measured = replace(GOOD, rehearsal=replace(SERVED, engine=engine, unconverted="KernelRidge does not convert"))
+    rules = weighing.MeasuredRules(engines=engines)
+    (verdict,) = weighing.weigh(measured, rules, None, (), None)
+    assert (verdict.gate, verdict.outcome) == ("engine", wanted)
+    assert "KernelRidge does not convert" in verdict.reason
+
+
+def test_onnx_where_it_is_allowed_is_not_remarked_upon() -> None:
+    assert not list(weighing.weigh(GOOD, weighing.MeasuredRules(), None, (), None))
+
+
 def test_a_file_of_no_allowed_format_fails_and_one_not_looked_into_is_unknown() -> None:
     assert outcome("formats", replace(GOOD, scan=Scan(2)), files=["model.onnx", "code/x.py"]) is Outcome.FAILED
     assert outcome("formats", replace(GOOD, scan=Scan(1, ("model.keras: holds the Lambda layer",)))) is Outcome.FAILED

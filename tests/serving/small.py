@@ -96,7 +96,7 @@ def bundle_of(kind: str, into: Path) -> Path:
     manifest = Manifest(
         name=kind, version=3, run_id="r", digest="d" * 64, task=kind, kind="classification", labels=("no", "yes"),
         inputs=SIGNATURES[kind], outputs=(Tensor("probabilities", "float32", (None, 2)),), source={"format": "onnx"},
-        parity=Parity(2, 2, 0.0, 1e-4), verdicts=(), approvals=(), files=files)
+        parity=Parity(2, 2, 0.0, 1e-4), files=files)
     (into / "manifest.json").write_bytes(manifest.to_bytes())
     return into
 

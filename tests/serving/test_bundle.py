@@ -17,7 +17,7 @@ from serving.errors import BundleInvalid, ParityFailed, Unconvertible
 from serving.golden import read_golden
 from serving.runtime.core import Predictor
 from serving.runtime.errors import BundleBroken
-from serving.runtime.manifest import FileEntry, Manifest, Parity, differences, sha256
+from serving.runtime.manifest import FileEntry, Manifest, Parity, differences, parse, sha256
 
 from .conftest import described, release_of
 
@@ -46,8 +46,32 @@ def test_the_manifest_says_what_is_served_and_who_approved_it(built: Bundle) -> 
     assert (manifest.name, manifest.version, manifest.labels) == ("images", 3, ("a", "b", "c"))
     assert manifest.inputs[0].name == "image"
     assert manifest.inputs[0].shape == (None, 6, 6, 1)
-    assert manifest.verdicts == ("accuracy: passed: 0.98 >= 0.95",)
-    assert manifest.approvals == ("bo (claimed) at 2026-01-02T00:00:00+00:00",)
+    assert manifest.verdicts == ({"gate": "accuracy", "outcome": "passed", "reason": "0.98 >= 0.95", "found": None,
+                                  "wanted": None, "interval": None},)
+    assert manifest.approvals == ({"by": "bo", "proven": False, "at": "2026-01-02T00:00:00+00:00", "comment": "good",
+                                   "digest": manifest.digest, "evidence": 2, "entry": 3},)
+    assert manifest.evidence == {"by": "ci", "proven": False, "at": "2026-01-02T00:00:00+00:00", "entry": 2,
+                                 "rows": 360, "digest": manifest.digest, "held_out": "rows"}
+    assert parse(manifest.to_bytes()) == manifest
+
+
+def test_the_manifest_says_what_is_done_to_the_inputs_first(built: Bundle) -> None:
+    low, high = built.manifest.inputs[0].seen or (0, 0)
+    assert built.manifest.preprocessing[:2] == (
+        {"by": "runtime", "step": "scale_pixels", "inputs": ["image"],
+         "how": {"from_low": 0, "from_high": 255, "to_low": low, "to_high": high}},
+        {"by": "model", "step": "Rescaling", "inputs": ["image"], "how": {"scale": 0.0625, "offset": 0.0}})
+
+
+def test_the_manifest_names_the_licence_of_each_requirement(network_files: Path, tmp_path: Path) -> None:
+    files = Path(shutil.copytree(network_files, tmp_path / "files"))
+    described(files, licences={"not-installed-here": "MIT"})
+    (files / "requirements.txt").write_text("click\nnot-installed-here==1.0\nnobody-knows==2\n")
+    made = bundles.build(release_of(files), files, tmp_path / "bundle").manifest
+    assert made.requirements == (
+        {"name": "click", "version": None, "licence": "BSD-3-Clause"},
+        {"name": "not-installed-here", "version": "1.0", "licence": "MIT"},
+        {"name": "nobody-knows", "version": "2", "licence": None})
 
 
 def test_the_same_release_makes_the_same_bytes(built: Bundle, network_files: Path, tmp_path: Path) -> None:
@@ -81,14 +105,14 @@ def test_a_large_bundle_is_verified_in_little_memory(tmp_path: Path) -> None:
     tracemalloc.start()
     try:
         entry = FileEntry("model.onnx", sha256(tmp_path / "model.onnx"), size)
-        manifest = Manifest("large", 1, "r", "d", "", "", (), (), (), {}, Parity(0, 0, 0.0, 0.0), (), (), (entry,))
+        manifest = Manifest("large", 1, "r", "d", "", "", (), (), (), {}, Parity(0, 0, 0.0, 0.0), (entry,))
         assert differences(tmp_path, manifest) == []
         assert tracemalloc.get_traced_memory()[1] < size / 16
     finally:
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"schema": 2}', '{"schema": 1}'])
+@pytest.mark.parametrize("text", ["", "{", '{"schema": 3}', '{"schema": 2}', '{"schema": 1}'])
 def test_a_broken_manifest_is_no_bundle(copy: Path, text: str) -> None:
     (copy / "manifest.json").write_text(text)
     with pytest.raises(BundleBroken, match=r"manifest.json"):

@@ -43,6 +43,7 @@ class LambdaTarget:
 
     def plan(self, bundle: Bundle, scratch: Path, say: Say) -> Plan:
         """From what is there to this bundle in service; reads only."""
+        planning.require_fits(bundle.manifest)
         aws, settings, logbook = self.aws, self.settings, self.logbook(bundle.manifest.name)
         architecture = settings.lambda_.architecture
         runtime, offer = planning.choose_runtime(

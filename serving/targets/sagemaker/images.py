@@ -55,5 +55,5 @@ def archive(bundle: Bundle, image: str, scratch: Path) -> Path:
     if not named:
         raise ConfigurationInvalid(f"sagemaker.image: {image} does not say its Python (-py312), for which libraries "
                                    "are packed. Next: a tag that does")
-    layer = package.build_layer(package.layer_spec(f"python3.{named[1]}", "x86_64"))
+    layer = package.build_layer(package.layer_spec(f"python3.{named[1]}", "x86_64", bundle.manifest.engine))
     return package.build_model_archive(bundle, layer, scratch)
