@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from .names import TARGETS
 if TYPE_CHECKING:
     from .aws import Aws
     from .config import Settings
+    from .traffic import Judged
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for a machine.")
 TARGET = click.option("--target", type=click.Choice(TARGETS), default="lambda", show_default=True,
@@ -80,6 +82,7 @@ def deploy(
     """
     from .deploy import deploy as run
     from .deploy import prepare
+    from .errors import CanaryFailed
     from .targets import open_target
 
     aws, settings = opened(config)
@@ -88,14 +91,32 @@ def deploy(
     probes = _probes(probe) if probe else []
     with tempfile.TemporaryDirectory(prefix="slipway-") as scratch:
         prepared = prepare(model, Path(scratch), place, say=_say, key=key)
-        made = run(prepared, aws, place, probes=probes,
-                   report=lambda step, seconds: _say(f"{step}  {seconds:.1f} s"))
+        try:
+            made = run(prepared, aws, place, probes=probes,
+                       report=lambda step, seconds: _say(f"{step}  {seconds:.1f} s"))
+        except CanaryFailed as error:
+            _show(error.judged, as_json)
+            raise
     if as_json:
         click.echo(json.dumps(asdict(made)))
         return
     done = f"{made.steps} steps" if made.steps else "nothing to do"
+    _show(made.judged, as_json)
     click.echo(f"{made.model}/{made.version} is in service as {made.place}, version {made.published} ({done})")
     click.echo(f"digest {made.digest}")
+
+
+def _show(judged: Sequence[Judged], as_json: bool) -> None:
+    """Tell what was judged, test by test; as JSON, of a version that was sent back."""
+    if as_json:
+        click.echo(json.dumps({"judged": [asdict(one) for one in judged]}))
+        return
+    for one in judged:
+        colour = {"broken": "red", "within the limit": "green"}.get(one.verdict, "yellow")
+        strength = f", evidence {one.evidence:.3g} of {one.needed:g}" if one.needed else ""
+        click.echo(f"  {click.style(one.verdict, fg=colour):<16}  {one.test:<14} {one.seen}")
+        wanted = f"put up with {one.limit}{strength}" if one.needed else f"fires at {one.limit}"
+        click.echo(f"  {'':<16}  {'':<14} {wanted}")
 
 
 def _probes(lines: IO[bytes]) -> list[Any]:

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from .errors import ConfigurationInvalid
 from .lambda_settings import Caller, DeadLetter, Retention, VpcSettings, checked
 from .sagemaker_settings import SECTIONS, SageMakerSettings
-from .traffic import Schedule
+from .traffic import BIAS, DISAGREEMENT, ERRORS, HALF, LATENCY, SHIFT, TAIL, Limit, Schedule
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -34,6 +34,10 @@ class CanarySettings(_Section):
         alpha: the probability of sending back a version that keeps within every limit.
         errors, disagreement, score_shift: the share of requests put up with that fail, that name another label than
             the old version, or whose score differs from its by more than ``score_step``.
+        score_bias: by so many of the old scores' standard deviations may most scores move to the same side.
+        latency_ratio: so many times the old version's time may most requests, and its slowest twentieth, take; null
+            leaves times unjudged.
+        latency_ms: and so many milliseconds more in any case.
         patience: seconds to wait at each share for the least number of requests; then the old version gets all back.
     """
 
@@ -44,6 +48,9 @@ class CanarySettings(_Section):
     disagreement: float = Field(0.05, gt=0, lt=1)
     score_shift: float = Field(0.2, gt=0, lt=1)
     score_step: float = Field(0.1, gt=0)
+    score_bias: float = Field(0.1, ge=0)
+    latency_ratio: float | None = Field(1.25, ge=1)
+    latency_ms: float = Field(1.0, ge=0)
     patience: float = Field(900, gt=0)
 
     @model_validator(mode="after")
@@ -55,6 +62,16 @@ class CanarySettings(_Section):
     def schedule(self) -> Schedule:
         """How does the new version's share grow?"""
         return Schedule(self.shares, self.least, self.alpha)
+
+    def limits(self, *, compared: bool) -> tuple[Limit, ...]:
+        """What is judged? ``compared`` tells whether both versions are asked the same requests."""
+        ratio = self.latency_ratio
+        times = (Limit(LATENCY, HALF, f"over {ratio:g} times the old version's"),
+                 Limit(TAIL, HALF, "that one version alone answers beyond the old p95 are the new one's"),
+                 ) if ratio else ()
+        answers = (Limit(DISAGREEMENT, self.disagreement), Limit(SHIFT, self.score_shift),
+                   Limit(BIAS, HALF, "moved to the same side"))
+        return Limit(ERRORS, self.errors), *times, *(answers if compared else ())
 
 
 class LambdaSettings(_Section):

@@ -23,6 +23,7 @@ from .plan import Plan
 from .proof import Finding
 from .runtime.core import GOLDEN
 from .target import Target, WayBack
+from .traffic import Judged
 
 if TYPE_CHECKING:
     from registry import Release
@@ -44,6 +45,7 @@ class Deployment:
     Attributes:
         place: where it serves, as in `slipway-images:production`.
         published: the target's own name of what serves: a Lambda version, say.
+        judged: what was judged on the way, test by test.
     """
 
     model: str
@@ -53,6 +55,7 @@ class Deployment:
     place: str
     published: str
     steps: int
+    judged: tuple[Judged, ...] = ()
 
 
 def prepare(
@@ -107,12 +110,14 @@ def deploy(
     """
     release = prepared.release
     golden = read_golden(prepared.bundle.folder / GOLDEN)
-    published = execute(prepared.plan, aws, target.hands(golden, probes), report)
+    hands = target.hands(golden, probes)
+    published = execute(prepared.plan, aws, hands, report)
     if not published:
         published = target.logbook(release.model).read()[-1].published
     return Deployment(
         model=release.model, version=release.version, digest=release.digest, target=target.name,
-        place=target.place(release.model), published=published, steps=len(prepared.plan.steps))
+        place=target.place(release.model), published=published, steps=len(prepared.plan.steps),
+        judged=hands.judged)
 
 
 def rollback(back: WayBack, aws: Aws, target: Target, *, report: Report) -> Entry[Shipped]:

@@ -16,7 +16,11 @@ ServingError                     exit code 3: the outside world failed
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from .traffic import Judged
 
 
 class ServingError(Exception):
@@ -40,7 +44,15 @@ class GoldenFailed(Refused):
 
 
 class CanaryFailed(Refused):
-    """Did the new version do worse than is put up with? The old one has all requests back."""
+    """Did the new version do worse than is put up with? The old one has all requests back.
+
+    Attributes:
+        judged: what each test saw.
+    """
+
+    def __init__(self, message: str, judged: Sequence[Judged] = ()) -> None:
+        super().__init__(message)
+        self.judged = tuple(judged)
 
 
 class Unconvertible(Refused):

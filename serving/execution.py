@@ -11,6 +11,7 @@ from .errors import AwsConflict, Refused
 from .journal import Kind
 from .logbook import note
 from .plan import Begin, Done, Plan, Step, Upload
+from .traffic import Judged
 
 Report = Callable[[Step, float], None]
 
@@ -23,6 +24,10 @@ class Hands(Protocol):
     """
 
     published: str
+
+    @property
+    def judged(self) -> tuple[Judged, ...]:
+        """What did a canary's tests, or the alarms, see of it? Empty while nothing was judged."""
 
     def do(self, step: Step) -> None:
         """Do one step.

@@ -13,6 +13,9 @@ from .errors import ConfigurationInvalid
 # CloudWatch shows an event some seconds after its time, and not in order: each look goes back so far again.
 OVERLAP = timedelta(seconds=30)
 GROUPS = {"lambda": "/aws/lambda/", "sagemaker": "/aws/sagemaker/Endpoints/"}
+REPORT = '"REPORT RequestId"'  # CloudWatch's pattern for the line that Lambda writes after each request
+_REPORT = re.compile(r"REPORT RequestId: (\S+)\s+Duration: ([\d.]+) ms")
+_START = re.compile(r"\t(?:Init|Restore) Duration: ([\d.]+) ms")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -24,6 +27,27 @@ class Line:
     stream: str
     text: str
     id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Took:
+    """What does Lambda say that a request took, in milliseconds? ``start`` is what a new environment took before it."""
+
+    request: str
+    milliseconds: float
+    start: float | None
+
+
+def took(text: str) -> Took | None:
+    """What does a REPORT line say? None when there is none in the text.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/python-logging.html, read 2026-11.
+    """
+    found = _REPORT.search(text)
+    if found is None:
+        return None
+    start = _START.search(text, found.start())
+    return Took(found[1], float(found[2]), float(start[1]) if start else None)
 
 
 @dataclass(slots=True)

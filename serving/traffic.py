@@ -14,10 +14,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, StrEnum
 
+ERRORS, LATENCY, TAIL = "errors", "latency", "tail latency"
+DISAGREEMENT, SHIFT, BIAS = "disagreement", "score shift", "score bias"
+HALF = 0.5  # of two versions that are as good, either is as often the worse one
 # The worse rates that are tried: so many times the odds of the rate put up with.
 ODDS = (1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
+LARGEST = 700.0  # exp() of more is no float
 
 
 class Judgement(Enum):
@@ -28,17 +32,27 @@ class Judgement(Enum):
     BACK = "back"
 
 
+class Verdict(StrEnum):
+    """What does one test say so far?"""
+
+    WITHIN = "within the limit"
+    BROKEN = "broken"
+    FEW = "too few requests"
+
+
 @dataclass(frozen=True, slots=True)
 class Limit:
     """Which share of the requests may answer a question with yes?
 
     Attributes:
-        question: ``errors``, ``slow``, ``disagreement``, ``score shift``, ...
+        question: ``errors``, ``latency``, ``disagreement``, ``score shift``, ...
         rate: the share put up with, 0 < rate < 1.
+        yes: what a yes means, for a reader, where the question's name does not say it.
     """
 
     question: str
     rate: float
+    yes: str = ""
 
     def __post_init__(self) -> None:
         if not 0 < self.rate < 1:
@@ -47,10 +61,20 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """How many requests were asked about, and how many said yes?"""
+    """How many requests were asked about, and how many said yes?
+
+    Attributes:
+        looked: how many were looked at to find those that can be asked about; 0 when all can.
+    """
 
     requests: int
     yes: int
+    looked: int = 0
+
+    @property
+    def seen(self) -> int:
+        """How many requests does this rest on?"""
+        return max(self.requests, self.looked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +100,35 @@ class Schedule:
 
 
 @dataclass(frozen=True, slots=True)
+class Judged:
+    """What did one test see, against what, and what does it say?
+
+    Attributes:
+        test: its question, or an alarm's name.
+        seen, limit: for a reader.
+        requests, yes, rate: the same in numbers; 0 where somebody else counted.
+        evidence: the e-value: by so much is what was seen likelier under a worse rate than under the limit.
+        needed: the e-value at which the limit counts as broken.
+    """
+
+    test: str
+    seen: str
+    limit: str
+    verdict: Verdict
+    requests: int = 0
+    yes: int = 0
+    rate: float = 0.0
+    evidence: float = 0.0
+    needed: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Opinion:
-    """What follows, and why?"""
+    """What follows, and why? ``judged`` tells it test by test."""
 
     judgement: Judgement
     reason: str
+    judged: tuple[Judged, ...] = ()
 
 
 def log_evidence(count: Count, rate: float) -> float:
@@ -112,16 +160,22 @@ def judge(limits: Sequence[Limit], seen: Mapping[str, Count], schedule: Schedule
     Raises:
         KeyError: a question was not asked: what is not known is not a pass.
     """
-    bar = math.log(len(limits) / schedule.alpha)
-    broken = [limit for limit in limits if log_evidence(seen[limit.question], limit.rate) >= bar]
-    if broken:
-        return Opinion(Judgement.BACK, "; ".join(_said(limit, seen[limit.question]) for limit in broken))
-    fewest = min((seen[limit.question].requests for limit in limits), default=0)
+    judged = tuple(_judged(limit, seen[limit.question], schedule, len(limits)) for limit in limits)
+    if broken := [one for one in judged if one.verdict is Verdict.BROKEN]:
+        reason = "; ".join(f"{one.test}: {one.seen}; put up with {one.limit}" for one in broken)
+        return Opinion(Judgement.BACK, reason, judged)
+    fewest = min((seen[limit.question].seen for limit in limits), default=0)
     if fewest < schedule.least:
-        return Opinion(Judgement.WAIT, f"{fewest} of {schedule.least} requests")
-    return Opinion(Judgement.GO_ON, f"{fewest} requests within every limit")
+        slowest = [limit.question for limit in limits if seen[limit.question].seen == fewest]
+        named = f" ({', '.join(slowest)})" if len(slowest) < len(limits) else ""
+        return Opinion(Judgement.WAIT, f"{fewest} of {schedule.least} requests{named}", judged)
+    return Opinion(Judgement.GO_ON, f"{fewest} requests within every limit", judged)
 
 
-def _said(limit: Limit, count: Count) -> str:
-    return (f"{limit.question}: {count.yes} of {count.requests} requests ({count.yes / count.requests:.1%}); "
-            f"put up with {limit.rate:.1%}")
+def _judged(limit: Limit, count: Count, schedule: Schedule, tests: int) -> Judged:
+    evidence, bar = log_evidence(count, limit.rate), math.log(tests / schedule.alpha)
+    verdict = (Verdict.BROKEN if evidence >= bar else Verdict.FEW if count.seen < schedule.least else Verdict.WITHIN)
+    share = f" ({count.yes / count.requests:.1%})" if count.requests else ""
+    seen = f"{count.yes} of {count.requests} requests{f' {limit.yes}' if limit.yes else ''}{share}"
+    return Judged(limit.question, seen, f"{limit.rate:.1%}", verdict, count.requests, count.yes, limit.rate,
+                  math.exp(min(evidence, LARGEST)), tests / schedule.alpha)

@@ -241,13 +241,25 @@ class Functions:
         Raises:
             AwsFailed: the function raised, ran out of time or of memory.
         """
+        return self._invoke(function, qualifier, payload)[0]
+
+    def invoke_logged(self, function: str, qualifier: str, payload: bytes) -> tuple[bytes, str]:
+        """What does it answer, and what are the last 4 KB of the log of this request?
+
+        Raises:
+            AwsFailed: as `invoke`.
+        """
+        body, log = self._invoke(function, qualifier, payload, LogType="Tail")
+        return body, base64.b64decode(log).decode("utf-8", "replace")
+
+    def _invoke(self, function: str, qualifier: str, payload: bytes, **options: str) -> tuple[bytes, str]:
         with mapped(f"lambda:Invoke {function}:{qualifier}"):
-            answer = self._lambda.invoke(FunctionName=function, Qualifier=qualifier, Payload=payload)
+            answer = self._lambda.invoke(FunctionName=function, Qualifier=qualifier, Payload=payload, **options)
             body: bytes = answer["Payload"].read()
         if "FunctionError" in answer:
             fault = json.loads(body or b"{}")
             raise AwsFailed(f"{function}:{qualifier} failed: {fault.get('errorMessage', fault)}", code="FunctionError")
-        return body
+        return body, answer.get("LogResult", "")
 
     def _updated(self, state: FunctionState) -> FunctionState:
         self._lambda.get_waiter("function_updated_v2").wait(

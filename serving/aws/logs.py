@@ -15,15 +15,21 @@ from .session import client, mapped
 class Logs:
     """CloudWatch Logs as this project uses it."""
 
-    def lines(self, group: str, since: datetime) -> list[Line]:
+    def lines(self, group: str, since: datetime, pattern: str = "") -> list[Line]:
         """What was written to this group since then, oldest first?
+
+        Args:
+            group: the log group.
+            since: the first moment.
+            pattern: CloudWatch's filter pattern; empty for every line.
 
         Raises:
             AwsMissing: there is no such group: nobody has written to it yet.
         """
         with mapped(f"logs:FilterLogEvents {group}"):
+            chosen = {"filterPattern": pattern} if pattern else {}
             pages = self._logs.get_paginator("filter_log_events").paginate(
-                logGroupName=group, startTime=int(since.timestamp() * 1000))
+                logGroupName=group, startTime=int(since.timestamp() * 1000), **chosen)
             found = [_line(event) for page in pages for event in page["events"]]
         return sorted(found, key=lambda line: line.at)
 

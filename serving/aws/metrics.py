@@ -26,11 +26,19 @@ class Metrics:
 
     def alarms(self, names: Sequence[str]) -> dict[str, str]:
         """In which state is each of these alarms? Those that are not there are left out."""
+        return {one["AlarmName"]: one["StateValue"] for one in self._alarms(names)}
+
+    def rules(self, names: Sequence[str]) -> dict[str, str]:
+        """When does each of these alarms fire, for a reader: ``ModelLatency p90 GreaterThanThreshold 50000``?"""
+        return {one["AlarmName"]: one.get("AlarmRule") or " ".join(
+            [one.get("MetricName", "metric math"), one.get("ExtendedStatistic") or one.get("Statistic", ""),
+             one.get("ComparisonOperator", ""), f"{one.get('Threshold', 0):g}"]) for one in self._alarms(names)}
+
+    def _alarms(self, names: Sequence[str]) -> list[Any]:
         with mapped(f"cloudwatch:DescribeAlarms {', '.join(names)}"):
             kinds = ["MetricAlarm", "CompositeAlarm"]
             found = self._cloudwatch.describe_alarms(AlarmNames=list(names), AlarmTypes=kinds)
-            return {one["AlarmName"]: one["StateValue"]
-                    for kind in ("MetricAlarms", "CompositeAlarms") for one in found.get(kind, ())}
+            return [one for kind in ("MetricAlarms", "CompositeAlarms") for one in found.get(kind, ())]
 
     @cached_property
     def _cloudwatch(self) -> Any:

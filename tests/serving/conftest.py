@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -70,3 +71,20 @@ def release_of(files: Path) -> Release:
     evidence = Evidence(digest, listed, "rows", 360, (), None, ci, NOW, 2, (verdict,))
     return Release("images", 3, "run", "models:/m-1", digest, listed, Stage.PRODUCTION, evidence,
                    (Approval(bo, digest, NOW, "good", 2, 3),))
+
+
+@pytest.fixture(scope="session")
+def slow_files(network_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same network with the same answers, computed beside much that changes nothing: tens of milliseconds more."""
+    import keras
+
+    files = Path(shutil.copytree(network_files, tmp_path_factory.mktemp("slow") / "files"))
+    network = keras.saving.load_model(files / "data" / "model.keras")
+    (image,) = network.inputs
+    x = keras.layers.UpSampling2D(16)(image)
+    for _ in range(6):
+        x = keras.layers.Conv2D(64, 3, padding="same", activation="relu")(x)
+    idle = keras.layers.Dense(3, kernel_initializer="zeros")(keras.layers.GlobalAveragePooling2D()(x))
+    answers = keras.layers.Add(name="answers")([network({"image": image}), idle])
+    keras.Model({"image": image}, answers).save(files / "data" / "model.keras")
+    return files

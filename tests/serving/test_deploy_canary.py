@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from serving.targets.lambda_.canary import Canary
 from serving.targets.lambda_.execution import LambdaHands
 from serving.targets.lambda_.steps import Shift
 from serving.targets.lambda_.target import LambdaTarget
+from serving.traffic import Verdict
 
 from .conftest import release_of
 from .test_deploy import environment
@@ -34,8 +36,8 @@ PROBES = [{"instances": [row.tolist()]} for row in np.random.default_rng(4).unif
 
 
 @pytest.fixture(scope="module")
-def bundles(network_files: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
-    """Four versions: the first; one that hardly differs; one that names other labels; one that overflows."""
+def bundles(network_files: Path, slow_files: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
+    """Five versions: the first; one that hardly differs, names other labels, overflows; one that takes long."""
     import keras
 
     home, made = tmp_path_factory.mktemp("canary"), {}
@@ -52,6 +54,7 @@ def bundles(network_files: Path, tmp_path_factory: pytest.TempPathFactory) -> di
         arrays: dict[str, Any] = {"in.image": rows, "out.probabilities": network.predict({"image": rows}, verbose=0)}
         np.savez(files / "golden.npz", **arrays)
         made[name] = build(release_of(files), files, home / f"{name}-bundle")
+    made["slow"] = build(release_of(slow_files), slow_files, home / "slow-bundle")
     return made
 
 
@@ -72,6 +75,13 @@ def deploy(aws: Aws, bundle: Bundle, scratch: Path, *, probes: list[Any] | None 
     golden = read_golden(bundle.folder / "golden.npz")
     execute(plan, aws, LambdaHands(aws, golden, watcher), lambda step, seconds: None)
     return [f"{step.share:.0%}" if isinstance(step, Shift) else type(step).__name__ for step in plan.steps]
+
+
+def asked_by_callers(seconds: float) -> None:
+    """What others ask while the canary waits."""
+    client = boto3.client("lambda")
+    for request in PROBES:
+        client.invoke(FunctionName=NAME, Qualifier=ALIAS, Payload=json.dumps(request).encode())
 
 
 def served(aws: Aws) -> tuple[str, tuple[tuple[str, float], ...]]:
@@ -108,17 +118,35 @@ def test_a_version_that_fails_requests_is_sent_back(aws: Aws, bundles: dict[str,
 def test_the_callers_own_requests_count_when_there_are_no_probes(
     aws: Aws, bundles: dict[str, Bundle], tmp_path: Path
 ) -> None:
-    client, since = boto3.client("lambda"), datetime.now(UTC)
-
-    def traffic(seconds: float) -> None:
-        for request in PROBES:
-            client.invoke(FunctionName=NAME, Qualifier=ALIAS, Payload=json.dumps(request).encode())
-
+    since = datetime.now(UTC)
     patient = CANARY.model_copy(update={"patience": 60, "shares": (0.5, 1.0)})
-    deploy(aws, bundles["near"], tmp_path / "near", canary=patient, sleep=traffic)
+    deploy(aws, bundles["near"], tmp_path / "near", canary=patient, sleep=asked_by_callers)
     requests, failed = aws.metrics.answered(NAME, ALIAS, "2", since)
     assert (requests >= 20, failed) == (True, 0)
     assert served(aws) == ("2", ())
+
+
+def test_a_version_that_takes_longer_is_sent_back_with_both_times(
+    aws: Aws, bundles: dict[str, Bundle], tmp_path: Path
+) -> None:
+    said = r"sent back at 20%.*: latency: \d+ of \d+ requests over 1.25 times the old version's \(\d+.\d%\)"
+    with pytest.raises(CanaryFailed, match=said) as refused:
+        deploy(aws, bundles["slow"], tmp_path / "slow", probes=PROBES, canary=CANARY)
+    assert served(aws) == ("1", ())
+    verdicts = {one.test: one.verdict for one in refused.value.judged}
+    assert (verdicts["latency"], verdicts["errors"], verdicts["disagreement"]) == (
+        Verdict.BROKEN, Verdict.WITHIN, Verdict.WITHIN)
+    latency = next(one for one in refused.value.judged if one.test == "latency")
+    assert re.search(r"median [\d.]+ ms \(old [\d.]+\), p95", latency.seen)
+
+
+def test_callers_who_wait_longer_send_a_version_back_without_any_probe(
+    aws: Aws, bundles: dict[str, Bundle], tmp_path: Path
+) -> None:
+    patient = CANARY.model_copy(update={"patience": 60, "shares": (0.5, 1.0)})
+    with pytest.raises(CanaryFailed, match=r"latency: \d+ of \d+ requests over 1.25 times"):
+        deploy(aws, bundles["slow"], tmp_path / "slow", canary=patient, sleep=asked_by_callers)
+    assert served(aws) == ("1", ())
 
 
 def test_too_little_traffic_is_not_a_pass(aws: Aws, bundles: dict[str, Bundle], tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
+import boto3
 import numpy as np
 import pytest
 
@@ -34,6 +35,7 @@ from .test_deploy import answer, registered, registry_and_aws, slip
 from .test_deploy_proof import BUCKET, by_hand, second_files  # noqa: F401 - the fixture
 
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/slipway-server:0.1"
+SLOW_MICROSECONDS = 12_000.0
 ENDPOINT, TARGET = "slipway-images", ("--target", "sagemaker")
 
 
@@ -306,3 +308,40 @@ def test_a_batch_that_fails_is_told_with_sagemakers_reason(second: None) -> None
     assert "is Failed: No S3 objects found" in refused("batch", "images", *where)
     result = slip("batch", "images", "--input", "days/", "--output", "s3://b/c")
     assert "days/ is no S3 address" in str(result.exception)
+
+
+@contextmanager
+def callers() -> Iterator[None]:
+    """Somebody asks the endpoint all the time."""
+    done, client = threading.Event(), boto3.client("sagemaker-runtime")
+    body = json.dumps({"instances": np.zeros((1, 6, 6, 1)).tolist()})
+
+    def ask() -> None:
+        while not done.wait(0.02):
+            client.invoke_endpoint(EndpointName=ENDPOINT, ContentType="application/json", Body=body)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join(20)
+
+
+def test_a_release_that_takes_longer_is_sent_back_by_the_alarm_on_its_latency(
+    second: None, slow_files: Path
+) -> None:
+    by_hand("cloudwatch", "put_metric_alarm", AlarmName="slow", Namespace="AWS/SageMaker", MetricName="ModelLatency",
+            Dimensions=[{"Name": "EndpointName", "Value": ENDPOINT}, {"Name": "VariantName", "Value": "production"}],
+            ExtendedStatistic="p90", Period=60, EvaluationPeriods=1, Threshold=SLOW_MICROSECONDS,
+            ComparisonOperator="GreaterThanThreshold", TreatMissingData="notBreaching")
+    registered(slow_files, 3)
+    configure(canary={"size": 50, "wait": 3600}, alarms=["slow"])
+    with callers():
+        result = slip("deploy", "images", *TARGET, "--json")
+    said = str(result.exception)
+    assert "these alarms are in ALARM: slow (slow: ModelLatency p90 GreaterThanThreshold 12000)" in said
+    (judged,) = json.loads(result.stdout)["judged"]
+    assert (judged["test"], judged["verdict"]) == ("slow", "broken")
+    assert served() == 2

@@ -9,6 +9,7 @@ from ...aws import Aws, FunctionState
 from ...errors import AwsConflict, CanaryFailed
 from ...golden import Golden
 from ...plan import Step
+from ...traffic import Judged
 from .around import Allow, AroundStep, CloseUrl, Forbid, OpenUrl, Provision, Reserve, Retain, Unprovision
 from .canary import Canary
 from .steps import (
@@ -35,6 +36,11 @@ class LambdaHands:
         self._golden = golden
         self._layer = ""
         self.published = ""
+
+    @property
+    def judged(self) -> tuple[Judged, ...]:
+        """What did the canary's tests see?"""
+        return self._canary.judged
 
     def do(self, step: Step) -> None:
         """Do one step; see `serving.execution.Hands`."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ...asking import ask_golden
 from ...aws import Aws, EndpointState
-from ...errors import AwsConflict, AwsFailed, GoldenFailed, Refused
+from ...errors import AwsConflict, AwsFailed, CanaryFailed, GoldenFailed, Refused
 from ...golden import Golden
 from ...plan import Step
+from ...traffic import Judged, Verdict
 from .later import ask_of
 from .names import VARIANT
 from .planning import FAILED, IN_SERVICE
@@ -72,6 +74,12 @@ class SageMakerHands:
         self._golden = golden
         self._sleep = sleep
         self.published = ""
+        self._judged: tuple[Judged, ...] = ()
+
+    @property
+    def judged(self) -> tuple[Judged, ...]:
+        """What did the alarms say while requests moved?"""
+        return self._judged
 
     def do(self, step: Step) -> None:
         """Do one step; see `serving.execution.Hands`."""
@@ -120,11 +128,12 @@ class SageMakerHands:
             raise AwsConflict(f"{step.endpoint} is {found}; somebody else changed it while this ran. "
                               "Next: run the deploy again")
         self._aws.endpoints.update_endpoint(step.endpoint, step.config, guardrails=step.guardrails, resize=step.resize)
-        self._require(step.endpoint, step.config, step.was)
+        self._require(step.endpoint, step.config, step.was, step.guardrails.alarms if step.guardrails else ())
 
-    def _require(self, endpoint: str, config: str, was: str) -> None:
+    def _require(self, endpoint: str, config: str, was: str, alarms: Sequence[str] = ()) -> None:
         """Wait, and see that the configuration serves: SageMaker calls an endpoint that went back `InService` too."""
         now = settled(self._aws, endpoint, self._sleep)
+        self._judged = self._watched(alarms, now.reason if now and now.config != config else "")
         if now is not None and (now.config, now.status) == (config, IN_SERVICE):
             return
         if now is None:
@@ -136,8 +145,17 @@ class SageMakerHands:
             raise AwsFailed(f"{endpoint} is {now.status}: {now.reason}. Next: slipway status")
         if now.config != was:
             raise AwsConflict(f"{endpoint} was moved to {now.config} by somebody else. Next: run the deploy again")
-        raise Refused(f"SageMaker sent {config} back: {now.reason or 'it gave no reason'}. "
-                      f"{endpoint} serves {was} again, read back from SageMaker")
+        watched = "".join(f" ({one.test}: {one.limit})" for one in self._judged if one.verdict is Verdict.BROKEN)
+        raise CanaryFailed(f"SageMaker sent {config} back: {now.reason or 'it gave no reason'}{watched}. "
+                           f"{endpoint} serves {was} again, read back from SageMaker", self._judged)
+
+    def _watched(self, alarms: Sequence[str], reason: str) -> tuple[Judged, ...]:
+        """What do the alarms say? One that SageMaker named may be quiet again by now."""
+        states, rules = (self._aws.metrics.alarms(alarms), self._aws.metrics.rules(alarms)) if alarms else ({}, {})
+        fired = {name for name, state in states.items()
+                 if state == "ALARM" or re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", reason)}
+        return tuple(Judged(name, f"alarm {state}", rules.get(name, ""),
+                            Verdict.BROKEN if name in fired else Verdict.WITHIN) for name, state in states.items())
 
     def _ask(self, step: AskGolden) -> None:
         try:

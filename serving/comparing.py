@@ -1,0 +1,189 @@
+"""How do two versions compare on the same requests: which of them say yes to what a canary asks? Pure.
+
+Every question here is so made that, while the new version keeps within what is put up with, a request says yes with at
+most the probability of its limit, whatever came before; `serving.traffic` judges the counts. So nothing has to be known
+of how times or scores are spread, and what is learnt from earlier requests (a 95th percentile, a direction) may be used
+for the next one.
+
+Times. With x of the old version and y of the new one, y is first made shorter by what is put up with:
+``y' = min(y / ratio, y - least)``.
+
+- ``latency``: is y' > x? Of versions equally fast at most half of the pairs say so, also where x and y are of different
+  requests drawn alike (the sign test: W. J. Dixon and A. M. Mood, "The statistical sign test", JASA 41, 1946).
+- ``tail latency``: among pairs of which exactly one is above the 95th percentile of the old version's times so far, is
+  it y'? At most half, while y' is above it no oftener than x is (Q. McNemar, "Note on the sampling error of the
+  difference between correlated proportions", Psychometrika 12, 1947). It finds what a median does not see: a few that
+  take long.
+
+Scores. ``disagreement``: another label? ``score shift``: a score further away than a step? ``score bias``: with d the
+mean difference so far, did this request's scores move along d by more than a share of the old scores' standard
+deviation along d? At most half do, while no direction is preferred by more than that. It finds a small move of all
+scores, which no single request shows; that d is fixed before the request it is used for makes one test do for all
+directions.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, insort
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .traffic import BIAS, DISAGREEMENT, HALF, LATENCY, SHIFT, TAIL, Count
+
+TAIL_QUANTILE = 0.95
+KEPT = 1000  # of the old version's requests that wait for one of the new version's
+LEARN = 20  # requests from which percentile, direction and deviation are learnt before the first one is asked about
+Scores = NDArray[np.float64]
+
+
+@dataclass(slots=True)
+class Times:
+    """Pairs of times, one of each version, in milliseconds.
+
+    Attributes:
+        ratio: so many times the old version's time is put up with.
+        least: and so many milliseconds more, whatever the ratio.
+    """
+
+    ratio: float
+    least: float = 0.0
+    old: list[float] = field(default_factory=list)
+    new: list[float] = field(default_factory=list)
+    _slower: int = 0
+    _above: dict[str, int] = field(default_factory=lambda: {"old": 0, "new": 0})
+
+    def add(self, old: float, new: float) -> None:
+        """Another pair; ``old`` and ``new`` are kept in order of size."""
+        eased = min(new / self.ratio, new - self.least)
+        self._slower += eased > old
+        if len(self.old) >= LEARN:
+            bar = quantile(self.old, TAIL_QUANTILE)
+            if (eased > bar) != (old > bar):
+                self._above["new" if eased > bar else "old"] += 1
+        insort(self.old, old)
+        insort(self.new, new)
+
+    def counts(self) -> dict[str, Count]:
+        """What was answered to the two questions about times?"""
+        pairs, above = len(self.old), self._above
+        return {LATENCY: Count(pairs, self._slower), TAIL: Count(sum(above.values()), above["new"], pairs)}
+
+    def said(self) -> str:
+        """How long did both take, for a reader?"""
+        if not self.new:
+            return ""
+        new, old = ([quantile(times, q) for q in (HALF, TAIL_QUANTILE)] for times in (self.new, self.old))
+        return f"median {new[0]:.1f} ms (old {old[0]:.1f}), p95 {new[1]:.1f} ms (old {old[1]:.1f})"
+
+
+def quantile(ordered: list[float], share: float) -> float:
+    """Which of these, ordered by size, has this share of them at or below it?"""
+    return ordered[max(0, min(len(ordered) - 1, round(share * len(ordered)) - 1))]
+
+
+@dataclass(slots=True)
+class _Spread:
+    """What is known of the scores so far: how they lie, and how they moved.
+
+    By B. P. Welford, "Note on a method for calculating corrected sums of squares and products", Technometrics 4, 1962.
+    """
+
+    requests: int
+    mean: Scores
+    squares: Scores
+    moved: Scores
+
+    def add(self, was: Scores, moved: Scores) -> None:
+        self.requests += 1
+        before = was - self.mean
+        self.mean = self.mean + before / self.requests
+        self.squares = self.squares + np.outer(before, was - self.mean)
+        self.moved = self.moved + moved
+
+    def along(self, moved: Scores) -> float:
+        """How far do these scores move along what all moved along, in standard deviations? 0 where none moved."""
+        length = float(np.linalg.norm(self.moved))
+        if not length:
+            return 0.0
+        direction = self.moved / length
+        variance = float(direction @ self.squares @ direction) / self.requests
+        far = float(moved @ direction)
+        return far / math.sqrt(variance) if variance > 0 else math.copysign(math.inf, far) if far else 0.0
+
+
+@dataclass(slots=True)
+class Answers:
+    """Pairs of answers to the same request, each an array of scores, a row for each instance.
+
+    Attributes:
+        step: what counts as another score.
+        bias: so many of the old scores' standard deviations may most scores move to the same side.
+    """
+
+    step: float
+    bias: float
+    _pairs: int = 0
+    _asked: int = 0
+    _yes: dict[str, int] = field(default_factory=lambda: {DISAGREEMENT: 0, SHIFT: 0, BIAS: 0})
+    _spread: _Spread | None = None
+
+    def add(self, old: NDArray[Any], new: NDArray[Any]) -> None:
+        """Another pair. Scores of another number are other labels and other scores."""
+        alike = old.shape == new.shape
+        self._pairs += 1
+        self._yes[DISAGREEMENT] += not alike or bool((labels(old) != labels(new)).any())
+        self._yes[SHIFT] += not alike or bool(np.abs(old - new).max() > self.step)
+        if alike:
+            width = old.shape[-1] if old.ndim > 1 else 1
+            self._learn(*(rows.reshape(-1, width).mean(axis=0) for rows in (old, new - old)))
+
+    def _learn(self, was: Scores, moved: Scores) -> None:
+        if self._spread is None:
+            self._spread = _Spread(0, np.zeros_like(was), np.zeros((was.size, was.size)), np.zeros_like(was))
+        if self._spread.requests >= LEARN:
+            self._asked += 1
+            self._yes[BIAS] += self._spread.along(moved) > self.bias
+        self._spread.add(was, moved)
+
+    def counts(self) -> dict[str, Count]:
+        """What was answered to the three questions about answers?"""
+        return {question: Count(self._asked if question == BIAS else self._pairs, yes, self._pairs)
+                for question, yes in self._yes.items()}
+
+
+def labels(predictions: NDArray[Any]) -> NDArray[Any]:
+    """Which label does each row name? Of a single score, the number that it rounds to."""
+    return predictions.argmax(-1) if predictions.ndim > 1 and predictions.shape[-1] > 1 else predictions.round()
+
+
+@dataclass(slots=True)
+class Meanwhile:
+    """Callers' requests, each answered by one version: pairs of two that came at about the same time.
+
+    Only when a request came decides what it is compared with, never how long it took.
+    """
+
+    _old: list[tuple[float, float]] = field(default_factory=list)
+    _new: list[tuple[float, float]] = field(default_factory=list)
+
+    def add(self, *, old: list[tuple[float, float]], new: list[tuple[float, float]]) -> list[tuple[float, float]]:
+        """Which pairs of milliseconds, old and new, are there now?
+
+        Args:
+            old, new: when each request of a version came, and the milliseconds that it took.
+        """
+        self._old = sorted([*self._old, *old])[-KEPT:]
+        self._new = sorted([*self._new, *new])
+        made = []
+        while self._old and self._new:
+            at, took = self._new.pop(0)
+            after = bisect_left(self._old, (at,))
+            nearest = min((place for place in (after - 1, after) if 0 <= place < len(self._old)),
+                          key=lambda place: abs(self._old[place][0] - at))
+            made.append((self._old.pop(nearest)[1], took))
+        return made
+
