@@ -83,7 +83,7 @@ def slow_files(network_files: Path, tmp_path_factory: pytest.TempPathFactory) ->
     (image,) = network.inputs
     x = keras.layers.UpSampling2D(16)(image)
     for _ in range(6):
-        x = keras.layers.Conv2D(64, 3, padding="same", activation="relu")(x)
+        x = keras.layers.Conv2D(96, 3, padding="same", activation="relu")(x)
     idle = keras.layers.Dense(3, kernel_initializer="zeros")(keras.layers.GlobalAveragePooling2D()(x))
     answers = keras.layers.Add(name="answers")([network({"image": image}), idle])
     keras.Model({"image": image}, answers).save(files / "data" / "model.keras")
