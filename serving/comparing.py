@@ -36,6 +36,7 @@ from .traffic import BIAS, DISAGREEMENT, HALF, LATENCY, SHIFT, TAIL, Count
 
 TAIL_QUANTILE = 0.95
 KEPT = 1000  # of the old version's requests that wait for one of the new version's
+SIGMAS = 3.0  # a standard deviation of n requests is itself unsure by 1/sqrt(2n) of it, of a normal distribution
 LEARN = 20  # requests from which percentile, direction and deviation are learnt before the first one is asked about
 Scores = NDArray[np.float64]
 
@@ -105,14 +106,18 @@ class _Spread:
         self.moved = self.moved + moved
 
     def along(self, moved: Scores) -> float:
-        """How far do these scores move along what all moved along, in standard deviations? 0 where none moved."""
+        """How far do these scores move along what all moved along, in standard deviations? 0 where none moved.
+
+        The deviation is taken at the upper end of what it may be: of few requests it is known badly, and one taken too
+        low would find every one of them beyond the limit at once.
+        """
         length = float(np.linalg.norm(self.moved))
         if not length:
             return 0.0
         direction = self.moved / length
         variance = float(direction @ self.squares @ direction) / self.requests
-        far = float(moved @ direction)
-        return far / math.sqrt(variance) if variance > 0 else math.copysign(math.inf, far) if far else 0.0
+        far, unsure = float(moved @ direction), 1 + SIGMAS / math.sqrt(2 * self.requests)
+        return far / (math.sqrt(variance) * unsure) if variance > 0 else math.copysign(math.inf, far) if far else 0.0
 
 
 @dataclass(slots=True)

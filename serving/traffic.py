@@ -15,6 +15,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum
+from functools import lru_cache
 
 ERRORS, LATENCY, TAIL = "errors", "latency", "tail latency"
 DISAGREEMENT, SHIFT, BIAS = "disagreement", "score shift", "score bias"
@@ -139,12 +140,16 @@ def log_evidence(count: Count, rate: float) -> float:
         rate: the share put up with.
     """
     no = count.requests - count.yes
-    ratios = []
-    for odds in ODDS:
-        worse = rate * odds / (1 - rate + rate * odds)
-        ratios.append(count.yes * math.log(worse / rate) + no * math.log((1 - worse) / (1 - rate)))
+    ratios = [count.yes * up + no * down for up, down in _ratios(rate)]
     peak = max(ratios)
     return peak + math.log(sum(math.exp(r - peak) for r in ratios) / len(ratios))
+
+
+@lru_cache
+def _ratios(rate: float) -> tuple[tuple[float, float], ...]:
+    """By how much does a yes, and a no, speak for each of the worse rates?"""
+    worse = [rate * odds / (1 - rate + rate * odds) for odds in ODDS]
+    return tuple((math.log(w / rate), math.log((1 - w) / (1 - rate))) for w in worse)
 
 
 def judge(limits: Sequence[Limit], seen: Mapping[str, Count], schedule: Schedule) -> Opinion:

@@ -313,13 +313,13 @@ def test_a_batch_that_fails_is_told_with_sagemakers_reason(second: None) -> None
 @contextmanager
 def callers() -> Iterator[None]:
     """Somebody asks the endpoint all the time while it is updated."""
-    done, client = threading.Event(), boto3.client("sagemaker-runtime")
-    body = json.dumps({"instances": np.zeros((1, 6, 6, 1)).tolist()})
+    done, asked = threading.Event(), boto3.client("sagemaker-runtime")
+    hosting, body = boto3.client("sagemaker"), json.dumps({"instances": np.zeros((1, 6, 6, 1)).tolist()})
 
     def ask() -> None:
         while not done.wait(0.02):
-            if is_updating():
-                client.invoke_endpoint(EndpointName=ENDPOINT, ContentType="application/json", Body=body)
+            if hosting.describe_endpoint(EndpointName=ENDPOINT)["EndpointStatus"] == "Updating":
+                asked.invoke_endpoint(EndpointName=ENDPOINT, ContentType="application/json", Body=body)
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()

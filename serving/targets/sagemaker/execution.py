@@ -146,7 +146,8 @@ class SageMakerHands:
         if now.config != was:
             raise AwsConflict(f"{endpoint} was moved to {now.config} by somebody else. Next: run the deploy again")
         watched = "".join(f" ({one.test}: {one.limit})" for one in self._judged if one.verdict is Verdict.BROKEN)
-        raise CanaryFailed(f"SageMaker sent {config} back: {now.reason or 'it gave no reason'}{watched}. "
+        reason = now.reason.rstrip(".") or "it gave no reason"
+        raise CanaryFailed(f"SageMaker sent {config} back: {reason}{watched}. "
                            f"{endpoint} serves {was} again, read back from SageMaker", self._judged)
 
     def _watched(self, alarms: Sequence[str], reason: str) -> tuple[Judged, ...]:

@@ -1,0 +1,125 @@
+"""How two versions compare on the same requests: what a canary asks is answered yes only by what is worse."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.canary import GOOD, Fault, interval, sent_back
+from serving.comparing import Answers, Meanwhile, Times
+from serving.config import CanarySettings
+from serving.logs import took
+from serving.traffic import BIAS, DISAGREEMENT, LATENCY, SHIFT, TAIL, Count
+
+MILLISECONDS = st.floats(0.1, 1000, allow_nan=False)
+
+
+def times(old: list[float], new: list[float], ratio: float = 1.25, least: float = 0.0) -> dict[str, Count]:
+    kept = Times(ratio, least)
+    for pair in zip(old, new, strict=True):
+        kept.add(*pair)
+    return kept.counts()
+
+
+@given(old=st.lists(MILLISECONDS, min_size=1, max_size=60), ratio=st.floats(1, 3))
+def test_what_takes_exactly_what_is_put_up_with_is_not_slower(old: list[float], ratio: float) -> None:
+    assert times(old, [one * ratio for one in old], ratio * 1.000001)[LATENCY].yes == 0
+
+
+@given(old=st.lists(MILLISECONDS, min_size=1, max_size=60))
+def test_half_a_millisecond_more_is_not_slower_whatever_the_ratio(old: list[float]) -> None:
+    assert times(old, [one + 0.5 for one in old], 1.0, least=1.0)[LATENCY].yes == 0
+
+
+def test_only_what_one_version_alone_answers_beyond_the_old_percentile_speaks_of_the_tail() -> None:
+    old = [1.0] * 30 + [1.0, 50.0, 50.0, 1.0]
+    new = [1.0] * 30 + [50.0, 1.0, 50.0, 1.0]
+    assert times(old, new)[TAIL] == Count(requests=2, yes=1, looked=34)
+
+
+def test_a_percentile_is_learnt_before_it_is_used() -> None:
+    assert times([1.0] * 19, [50.0] * 19)[TAIL].requests == 0
+
+
+def answers(old: np.ndarray, new: np.ndarray, bias: float = 0.1) -> dict[str, Count]:
+    kept = Answers(step=0.1, bias=bias)
+    for one, other in zip(old, new, strict=True):
+        kept.add(one[None], other[None])
+    return kept.counts()
+
+
+SCORES = np.random.default_rng(1).dirichlet((1, 1, 1), 200)
+
+
+@pytest.mark.parametrize("direction", [(1, -1, 0), (-1, 1, 0), (0, -1, 1)])
+def test_a_small_move_of_all_scores_is_seen_in_whichever_direction(direction: tuple[int, int, int]) -> None:
+    seen = answers(SCORES, SCORES + 0.06 * np.array(direction))
+    assert seen[SHIFT].yes == 0, "no single request shows it"
+    assert seen[BIAS] == Count(180, seen[BIAS].yes, 200)
+    assert seen[BIAS].yes > 150
+
+
+def test_scores_that_move_to_all_sides_are_no_bias() -> None:
+    swing = np.where(np.arange(200)[:, None] % 2 == 0, 0.09, -0.09) * np.array([1, -1, 0])
+    assert answers(SCORES, SCORES + swing)[BIAS].yes <= 110
+
+
+def test_a_bias_has_the_scale_of_the_scores_themselves() -> None:
+    degrees = np.random.default_rng(2).normal(20, 5, (200, 1))
+    assert answers(degrees, degrees + 0.2)[BIAS].yes == 0
+    assert answers(degrees, degrees + 2)[BIAS].yes == 180
+
+
+def test_another_number_of_scores_is_another_answer() -> None:
+    kept = Answers(step=0.1, bias=0.1)
+    kept.add(np.array([[0.2, 0.8]]), np.array([[0.2, 0.7, 0.1]]))
+    assert (kept.counts()[DISAGREEMENT].yes, kept.counts()[SHIFT].yes) == (1, 1)
+
+
+def test_callers_requests_are_paired_with_those_that_came_at_the_same_time() -> None:
+    kept = Meanwhile()
+    assert kept.add(old=[], new=[(10.0, 7.0)]) == [], "there is nothing to compare with yet"
+    assert kept.add(old=[(1.0, 1.0), (11.0, 2.0), (30.0, 3.0)], new=[(29.0, 8.0)]) == [(2.0, 7.0), (3.0, 8.0)]
+    assert kept.add(old=[], new=[(40.0, 9.0)]) == [(1.0, 9.0)], "each is used once"
+
+
+@pytest.mark.parametrize(("text", "milliseconds", "start"), [
+    ("REPORT RequestId: a-1\tDuration: 12.34 ms\tBilled Duration: 13 ms\tMemory Size: 128 MB", 12.34, None),
+    ("START\nREPORT RequestId: a-1\tDuration: 2.00 ms\tBilled Duration: 3 ms\tInit Duration: 400.10 ms\t", 2.0, 400.1),
+    ("REPORT RequestId: a-1\tDuration: 2.00 ms\tRestore Duration: 90.00 ms\tBilled Restore Duration: 91 ms", 2.0, 90.0),
+])
+def test_lambdas_own_report_tells_time_and_start(text: str, milliseconds: float, start: float | None) -> None:
+    said = took(text)
+    assert said is not None
+    assert (said.request, said.milliseconds, said.start) == ("a-1", milliseconds, start)
+
+
+def test_a_log_without_a_report_tells_no_time() -> None:
+    assert took("START RequestId: a-1\nEND RequestId: a-1") is None
+
+
+def test_times_are_judged_unless_that_is_switched_off() -> None:
+    named = [limit.question for limit in CanarySettings().limits(compared=False)]
+    assert named == ["errors", LATENCY, TAIL]
+    assert [limit.question for limit in CanarySettings(latency_ratio=None).limits(compared=False)] == ["errors"]
+
+
+@pytest.mark.parametrize(("fault", "test"), [
+    (Fault("", slower=2.0), LATENCY), (Fault("", tail=0.3), TAIL), (Fault("", flips=0.3), DISAGREEMENT),
+    (Fault("", shift=0.3), BIAS), (Fault("", errors=0.2), "errors")])
+def test_what_is_worse_is_sent_back_and_the_right_test_says_so(fault: Fault, test: str) -> None:
+    found = sent_back(fault, 400, (1,))
+    assert found is not None
+    assert found[1] == test
+
+
+@pytest.mark.parametrize("fault", GOOD[:3], ids=lambda fault: fault.name)
+def test_what_is_as_good_takes_over(fault: Fault) -> None:
+    assert sent_back(fault, 400, (1,)) is None
+
+
+def test_an_interval_of_nothing_found_still_allows_for_something() -> None:
+    low, high = interval(0, 1000)
+    assert (low, round(high, 5)) == (0.0, 0.00368)
