@@ -17,7 +17,6 @@ from .runtime.manifest import sha256
 
 RUNTIME = Path(__file__).parent / "runtime"
 REQUIREMENTS = RUNTIME / "requirements.txt"
-NATIVE = RUNTIME / "requirements-native.txt"
 HANDLER = "serving.runtime.lambda_handler.handler"
 
 # Amazon Linux 2023 has glibc 2.34 (AWS Lambda runtimes page, read 2026-11), so wheels up to manylinux_2_34 load;
@@ -52,13 +51,11 @@ class LayerSpec:
         architecture: ``x86_64`` or ``arm64``.
         identity: SHA-256 over everything that decides the layer's content, so that one that is already published
             is found without building it again.
-        engine: what shall run models with it: ``onnx``, or ``skops`` for scikit-learn itself.
     """
 
     runtime: str
     architecture: str
     identity: str
-    engine: str = "onnx"
 
     @property
     def python(self) -> str:
@@ -66,15 +63,11 @@ class LayerSpec:
         return self.runtime.removeprefix("python")
 
 
-def layer_spec(runtime: str, architecture: str, engine: str = "onnx") -> LayerSpec:
+def layer_spec(runtime: str, architecture: str) -> LayerSpec:
     """Which layer does this runtime need?"""
-    text, kept = _requirements(engine).read_text(encoding="utf-8"), KEPT if engine == "onnx" else ()
-    decisive = "\n".join([text, runtime, architecture, *PLATFORMS, str(LAYER_RULES), *kept])
-    return LayerSpec(runtime, architecture, hashlib.sha256(decisive.encode()).hexdigest(), engine)
-
-
-def _requirements(engine: str) -> Path:
-    return REQUIREMENTS if engine == "onnx" else NATIVE
+    text = REQUIREMENTS.read_text(encoding="utf-8")
+    decisive = "\n".join([text, runtime, architecture, *PLATFORMS, str(LAYER_RULES), *KEPT])
+    return LayerSpec(runtime, architecture, hashlib.sha256(decisive.encode()).hexdigest())
 
 
 def build_layer(spec: LayerSpec, cache: Path | None = None) -> Path:
@@ -91,7 +84,7 @@ def build_layer(spec: LayerSpec, cache: Path | None = None) -> Path:
     scratch = cache / f".{spec.identity}.{os.getpid()}"
     try:
         _install(spec, scratch / "python")
-        _trim(scratch / "python", spec.engine)
+        _trim(scratch / "python")
         write_zip(scratch, scratch.with_suffix(".zip"))
         scratch.with_suffix(".zip").replace(built)
     finally:
@@ -171,8 +164,7 @@ def _install(spec: LayerSpec, into: Path) -> None:
     machine = {"x86_64": "x86_64", "arm64": "aarch64"}[spec.architecture]
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile",
                "--no-deps", "--only-binary=:all:", "--implementation=cp", f"--python-version={spec.python}",
-               f"--target={into}", *(f"--platform={p}_{machine}" for p in PLATFORMS),
-               f"--requirement={_requirements(spec.engine)}"]
+               f"--target={into}", *(f"--platform={p}_{machine}" for p in PLATFORMS), f"--requirement={REQUIREMENTS}"]
     done = subprocess.run(command, capture_output=True, text=True)  # noqa: S603 - our own arguments, no shell
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
@@ -180,12 +172,10 @@ def _install(spec: LayerSpec, into: Path) -> None:
                            f"{lines[-1] if lines else 'pip failed'}. Next: see that pip reaches its package index")
 
 
-def _trim(folder: Path, engine: str) -> None:
+def _trim(folder: Path) -> None:
     kept = {path for pattern in KEPT for path in folder.glob(pattern)}
     for path in folder.rglob("*"):
-        # scikit-learn and what it needs travel whole, but for their own tests.
-        goes = path not in kept if engine == "onnx" else "tests" in path.relative_to(folder).parts[1:-1]
-        if goes and not path.is_dir():
+        if path not in kept and not path.is_dir():
             path.unlink()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tarfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,6 @@ import pytest
 
 from registry import Outcome, Verdict
 from serving import bundle as bundles
-from serving import package
 from serving.bundle import Bundle
 from serving.errors import Refused, Unconvertible
 from serving.golden import read_golden
@@ -23,6 +23,7 @@ from serving.runtime.block import Block
 from serving.runtime.core import GOLDEN, Predictor
 from serving.runtime.errors import BundleBroken
 from serving.targets.lambda_ import planning
+from serving.targets.sagemaker import images
 
 from .conftest import release_of
 from .small import Front, LambdaFront, server
@@ -159,6 +160,13 @@ def test_a_release_that_lambda_has_no_room_for_is_refused_before_anything_is_ask
         planning.require_fits(made.manifest)
 
 
+def test_aws_own_image_is_refused_and_our_server_is_given_the_bundle_alone(made: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(Refused, match=r"Next: sagemaker\.image"):
+        images.archive(made, images.prebuilt("eu-west-1"), tmp_path)
+    with tarfile.open(images.archive(made, "123456789012.dkr.ecr.eu-west-1.amazonaws.com/ours:1", tmp_path)) as packed:
+        assert set(packed.getnames()) == {"golden.npz", "manifest.json", "model.skops"}
+
+
 # --- one of them is enough from here
 
 @pytest.fixture(scope="module")
@@ -239,8 +247,3 @@ def test_a_rehearsal_says_who_runs_it_and_why(tmp_path: Path) -> None:
     assert found["engine"] == "skops"
     assert KERNEL in found["unconverted"]
     assert (found["alike"], found["golden"]) == (8, 8)
-
-
-def test_what_a_prebuilt_image_is_given_holds_scikit_learn_whole(tmp_path: Path) -> None:
-    assert package.layer_spec("python3.12", "x86_64", "skops").identity != package.layer_spec(
-        "python3.12", "x86_64").identity

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ... import package
 from ...bundle import Bundle
-from ...errors import ConfigurationInvalid
+from ...errors import ConfigurationInvalid, Refused
 
 # Who publishes AWS's images where it is not the first; by SageMaker's SDK 3.27.0, `image_uris.retrieve("pytorch", ...,
 # version="2.6", py_version="py312", image_scope="inference")`, asked for every region 2026-11-25.
@@ -48,6 +48,7 @@ def archive(bundle: Bundle, image: str, scratch: Path) -> Path:
 
     Raises:
         ConfigurationInvalid: the tag does not say which Python the image has.
+        Refused: scikit-learn itself has to serve it, and the image is AWS's.
     """
     if not is_prebuilt(image):
         return package.write_tar(bundle.folder, scratch / "model.tar.gz")
@@ -55,5 +56,9 @@ def archive(bundle: Bundle, image: str, scratch: Path) -> Path:
     if not named:
         raise ConfigurationInvalid(f"sagemaker.image: {image} does not say its Python (-py312), for which libraries "
                                    "are packed. Next: a tag that does")
-    layer = package.build_layer(package.layer_spec(f"python3.{named[1]}", "x86_64", bundle.manifest.engine))
+    if bundle.manifest.engine != "onnx":
+        raise Refused(f"{bundle.manifest.name}/{bundle.manifest.version} is served by scikit-learn itself, and AWS's "
+                      "image has imported a NumPy and SciPy of its own before our handler is. Next: sagemaker.image: "
+                      "the image that the Dockerfile builds from this bundle")
+    layer = package.build_layer(package.layer_spec(f"python3.{named[1]}", "x86_64"))
     return package.build_model_archive(bundle, layer, scratch)
