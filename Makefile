@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo ui test check lint types arrows peers torch clean lock
+.PHONY: setup promoter demo ui test check lint types arrows peers torch clean lock
 
 setup: $(READY)
 
@@ -16,6 +16,18 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements.lock
 	$(BIN)/python -m pip install -qqq --no-deps --no-build-isolation --editable .
 	touch $(READY)
+
+# What a job needs that checks, promotes, deploys to Lambda and verifies, and no more. FRAMEWORK: what made the version
+# (keras, boosted or scikit-learn, as pyproject.toml's extras are called); only keras brings TensorFlow.
+promoter: $(VENV)/.promoter
+
+$(VENV)/.promoter: requirements-promoter.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip setuptools wheel
+	$(BIN)/python -m pip install --quiet --no-compile --no-deps --requirement requirements-promoter.lock
+	$(BIN)/python -m pip install --quiet --no-compile --no-build-isolation --constraint requirements.lock \
+	  --editable '.$(if $(FRAMEWORK),[$(FRAMEWORK)])'
+	touch $@
 
 demo: setup
 	$(BIN)/python -m demo
@@ -66,6 +78,8 @@ check: lint types test
 lock:
 	uv pip compile pyproject.toml --all-extras --python-version 3.11 --no-annotate --no-header --no-emit-index-url \
 	  --no-emit-package sagemaker-mlflow --output-file requirements.lock --quiet
+	uv pip compile pyproject.toml --extra promoter --constraint requirements.lock --python-version 3.11 --no-annotate \
+	  --no-header --no-emit-index-url --output-file requirements-promoter.lock --quiet
 
 clean:
 	rm -rf $(VENV) .slipway mlruns mlflow.db mlartifacts

@@ -8,10 +8,13 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("train", "registry", "serving")
@@ -90,13 +93,29 @@ def test_the_lock_names_no_host_and_pins_everything() -> None:
     assert all(re.fullmatch(r"[a-z0-9._-]+==[^\s/]+", line) for line in lines)
 
 
-@pytest.mark.parametrize(
-    "file", ["conda.yaml", "serving/runtime/requirements.txt", "serving/runtime/requirements-native.txt"])
+@pytest.mark.parametrize("file", [
+    "conda.yaml", "serving/runtime/requirements.txt", "serving/runtime/requirements-native.txt",
+    "requirements-promoter.lock",
+])
 def test_every_pin_elsewhere_is_the_locks(file: str) -> None:
     locked = pins((ROOT / "requirements.lock").read_text(encoding="utf-8"))
     elsewhere = pins((ROOT / file).read_text(encoding="utf-8"))
     assert elsewhere
     assert elsewhere == {name: locked[name.lower().replace("_", "-")] for name in elsewhere}
+
+
+def test_the_promoters_lock_is_all_that_its_extra_needs_and_nothing_else() -> None:
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    found: set[str] = set()
+    todo = [Requirement(line) for line in (*listed["dependencies"], *listed["optional-dependencies"]["promoter"])]
+    while todo:
+        one = todo.pop()
+        if canonicalize_name(one.name) not in found:
+            found.add(canonicalize_name(one.name))
+            needs = map(Requirement, distribution(one.name).requires or ())
+            todo += [needed for needed in needs if needed.marker is None or needed.marker.evaluate({"extra": ""})]
+    assert set(pins((ROOT / "requirements-promoter.lock").read_text())) == found
+    assert "tensorflow" not in found
 
 
 def test_the_image_installs_what_the_server_needs_and_as_the_lock_has_it() -> None:
