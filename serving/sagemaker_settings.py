@@ -6,9 +6,11 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from .traffic import BIAS, DISAGREEMENT, ERRORS, HALF, SHIFT, Limit, Schedule
+
 Seconds = int
 _TOPIC = r"^arn:aws[a-z-]*:sns:[a-z0-9-]*:\d{12}:[a-zA-Z0-9_.-]+$"
-_OURS = ("releases", "layers", "deployments")
+_OURS = ("releases", "layers", "deployments", "shadow")
 
 
 class _Section(BaseModel):
@@ -98,6 +100,42 @@ class AsynchronousSettings(_Section):
         return self
 
 
+class ShadowSettings(_Section):
+    """How is a new release tried on copies of the requests, whose answers nobody gets, before it answers any?
+
+    Attributes:
+        share: of the requests that are copied.
+        instances: that it is tried on.
+        least: pairs of answers that must have been seen before it takes over.
+        alpha: the probability of refusing a release that keeps within every limit.
+        errors, disagreement, score_shift: the share of requests put up with that fail, that name another label than
+            what was served, or whose score differs from it by more than ``score_step``.
+        score_bias: by so many of the served scores' standard deviations may most scores move to the same side.
+        patience: seconds to wait for the least number; then the old release goes on alone.
+    """
+
+    share: float = Field(1.0, gt=0, le=1)
+    instances: int = Field(1, ge=1)
+    least: int = Field(100, ge=1)
+    alpha: float = Field(0.01, gt=0, lt=1)
+    errors: float = Field(0.01, gt=0, lt=1)
+    disagreement: float = Field(0.05, gt=0, lt=1)
+    score_shift: float = Field(0.2, gt=0, lt=1)
+    score_step: float = Field(0.1, gt=0)
+    score_bias: float = Field(0.1, ge=0)
+    patience: Seconds = Field(3600, ge=1)
+
+    @property
+    def schedule(self) -> Schedule:
+        """How many requests, how sure? A shadow has one share, that of the copies."""
+        return Schedule((1.0,), self.least, self.alpha)
+
+    def limits(self) -> tuple[Limit, ...]:
+        """What is judged? Times are not: CloudWatch has no pairs of them."""
+        return (Limit(ERRORS, self.errors), Limit(DISAGREEMENT, self.disagreement), Limit(SHIFT, self.score_shift),
+                Limit(BIAS, HALF, "moved to the same side"))
+
+
 class SageMakerSettings(_Section):
     """How is a model run on SageMaker?
 
@@ -107,6 +145,7 @@ class SageMakerSettings(_Section):
             for our own server, which the Dockerfile builds, and is given the bundle alone.
         instance_type, instances: what it runs on, unless ``serverless`` is there.
         role: ARN or name of the execution role.
+        shadow: how a new release is tried beside the old one first; None lets it answer without.
         canary, linear: how requests move to a new release; without either, all at once.
         alarms: CloudWatch alarms, any of which brings the old release back while requests move.
         keep: seconds that the old fleet is kept after the last step, and watched by the alarms.
@@ -120,6 +159,7 @@ class SageMakerSettings(_Section):
     instances: int = Field(1, ge=1)
     serverless: ServerlessSettings | None = None
     role: str = "slipway-exec-sagemaker"
+    shadow: ShadowSettings | None = None
     canary: CanaryShift | None = None
     linear: LinearShift | None = None
     alarms: tuple[str, ...] = Field((), max_length=10)
@@ -139,6 +179,17 @@ class SageMakerSettings(_Section):
                                 or self.asynchronous or self.kms):
             raise ValueError("a serverless endpoint has no canary, linear, alarms, keep, capture, autoscaling, "
                              "asynchronous or kms")
+        return self
+
+    @model_validator(mode="after")
+    def _can_have_a_shadow(self) -> Self:
+        """SageMaker developer guide, "Shadow tests: exclusions", read 2026-11."""
+        if self.shadow is None:
+            return self
+        reasons = {"serverless": self.serverless, "asynchronous": self.asynchronous,
+                   f"on {self.instance_type}": self.instance_type.startswith("ml.inf1.")}
+        if found := [reason for reason, so in reasons.items() if so]:
+            raise ValueError(f"SageMaker has no shadow beside an endpoint that is {found[0]}; leave out shadow")
         return self
 
     @model_validator(mode="after")
@@ -162,5 +213,6 @@ SECTIONS: dict[tuple[int | str, ...], tuple[str, ...]] = {
     ("sagemaker", "asynchronous"): tuple(AsynchronousSettings.model_fields),
     ("sagemaker", "capture"): tuple(CaptureSettings.model_fields),
     ("sagemaker", "canary"): tuple(CanaryShift.model_fields),
+    ("sagemaker", "shadow"): tuple(ShadowSettings.model_fields),
     ("sagemaker", "linear"): tuple(LinearShift.model_fields),
 }

@@ -76,7 +76,7 @@ class ConfigState:
         capture: percent of the requests that are captured, 0 for none.
         capture_to: the S3 address where they go.
         kms: the key of the instances' volumes and of what is captured, empty for AWS's own.
-        shadows: names of shadow variants.
+        shadows: variants that get copies of the requests, as many as their weight says.
         later: None when it answers at once.
     """
 
@@ -85,7 +85,7 @@ class ConfigState:
     capture: int = 0
     capture_to: str = ""
     kms: str = ""
-    shadows: tuple[str, ...] = ()
+    shadows: tuple[VariantState, ...] = ()
     later: LaterState | None = None
 
 
@@ -145,6 +145,12 @@ class Endpoints:
         """How is the endpoint with this name? None when there is none."""
         return _if_there(lambda: _endpoint(self._call("describe_endpoint", name, EndpointName=name)))
 
+    def configs(self, part: str) -> list[str]:
+        """Which endpoint configurations have a name that holds this?"""
+        with mapped(f"sagemaker:ListEndpointConfigs {part}"):
+            pages = self._sagemaker.get_paginator("list_endpoint_configs").paginate(NameContains=part)
+            return [one["EndpointConfigName"] for page in pages for one in page["EndpointConfigs"]]
+
     def create_model(self, wanted: ModelState) -> None:
         """Make a model.
 
@@ -171,6 +177,8 @@ class Endpoints:
                 "CaptureContentTypeHeader": {"JsonContentTypes": ["application/json"]}}
         if wanted.later:
             extra["AsyncInferenceConfig"] = _later_members(wanted.later)
+        if wanted.shadows:
+            extra["ShadowProductionVariants"] = [_variant_members(v) for v in wanted.shadows]
         self._call("create_endpoint_config", wanted.name, EndpointConfigName=wanted.name,
                    ProductionVariants=[_variant_members(v) for v in wanted.variants], **extra)
 
@@ -318,7 +326,7 @@ def _config(raw: dict[str, Any]) -> ConfigState:
         name=raw["EndpointConfigName"], variants=tuple(_variant(v) for v in raw["ProductionVariants"]),
         capture=int(capture["InitialSamplingPercentage"]) if on else 0,
         capture_to=capture["DestinationS3Uri"] if on else "", kms=raw.get("KmsKeyId", ""),
-        shadows=tuple(v["VariantName"] for v in raw.get("ShadowProductionVariants") or ()),
+        shadows=tuple(_variant(v) for v in raw.get("ShadowProductionVariants") or ()),
         later=_later(raw.get("AsyncInferenceConfig")))
 
 

@@ -24,6 +24,16 @@ class Metrics:
             )["Datapoints"]) for metric in ("Invocations", "Errors")]
             return int(found[0]), int(found[1])
 
+    def variant(self, endpoint: str, variant: str, since: datetime) -> tuple[int, int]:
+        """How many requests did a variant of an endpoint get since then, and at how many of them did it fail?"""
+        dimensions = [{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": variant}]
+        with mapped(f"cloudwatch:GetMetricStatistics {endpoint}"):
+            found = [sum(point["Sum"] for point in self._cloudwatch.get_metric_statistics(
+                Namespace="AWS/SageMaker", MetricName=metric, Dimensions=dimensions, Statistics=["Sum"], Period=60,
+                StartTime=since.replace(second=0, microsecond=0), EndTime=datetime.now(UTC) + timedelta(minutes=1),
+            )["Datapoints"]) for metric in ("Invocations", "Invocation5XXErrors")]
+            return int(found[0]), int(found[1])
+
     def alarms(self, names: Sequence[str]) -> dict[str, str]:
         """In which state is each of these alarms? Those that are not there are left out."""
         return {one["AlarmName"]: one["StateValue"] for one in self._alarms(names)}

@@ -20,6 +20,7 @@ TARGETS = ("lambda", "sagemaker")
 RELEASES = ("releases/*", "layers/*")
 # Where batches are read and answered with these policies; other places are to be added to the runtime's by hand.
 BATCHES = "batch/"
+SHADOWS = "shadow/"  # where SageMaker captures what is compared
 LOOK_AT_SCALING = Statement(
     "LookAtScaling", ("application-autoscaling:DescribeScalableTargets",), ("*",))  # knows no resource
 
@@ -185,6 +186,7 @@ def sagemaker_deployer(names: Names) -> tuple[Statement, ...]:
         LOOK_AT_SCALING,
         *_scaling(names),
         *_asking_later(names),
+        *_watching(names),
         _pass(names, names.settings.sagemaker.role, "sagemaker.amazonaws.com"),
         _read_logs(names, "/aws/sagemaker/Endpoints/"),
     )
@@ -213,6 +215,7 @@ def sagemaker_pruner(names: Names) -> tuple[Statement, ...]:
         Statement("RemoveReleases", ("s3:DeleteObject",), names.s3(*RELEASES)),
         Statement("RemoveModels", ("sagemaker:DescribeModel", "sagemaker:DeleteModel"), models),
         Statement("RemoveConfigs", ("sagemaker:DescribeEndpointConfig", "sagemaker:DeleteEndpointConfig"), configs),
+        Statement("FindTrials", ("sagemaker:ListEndpointConfigs",), ("*",)),  # knows no resource
         Statement("RemoveEndpoints", ("sagemaker:DescribeEndpoint", "sagemaker:DeleteEndpoint"),
                   names.regional("sagemaker", "endpoint/")),
         LOOK_AT_SCALING,
@@ -253,6 +256,7 @@ def sagemaker_runtime(names: Names) -> tuple[Statement, ...]:
         _key(names, "DecryptTheModel", "kms:Decrypt"),
         *_capturing(names),
         *_answering_later(names),
+        *_tried(names),
         Statement("SignInToEcr", ("ecr:GetAuthorizationToken",), ("*",)),  # knows no resource
         Statement("PullTheImage", pull, (own_images,)),
         Statement("Measure", ("cloudwatch:PutMetricData",), ("*",),
@@ -301,6 +305,22 @@ def _asking_later(names: Names) -> tuple[Statement, ...]:
         return ()
     return (Statement("AskLater", ("sagemaker:InvokeEndpointAsync",), names.regional("sagemaker", "endpoint/")),
             Statement("PutRequestsAndReadAnswers", ("s3:PutObject", "s3:GetObject"), names.s3(f"{later.to}/*")))
+
+
+def _watching(names: Names) -> tuple[Statement, ...]:
+    """Where new releases are tried as shadows: what they answered is read, and what was made for it is removed."""
+    if names.settings.sagemaker.shadow is None:
+        return ()
+    return (Statement("WatchShadows", ("cloudwatch:GetMetricStatistics",), ("*",)),  # knows no resource
+            Statement("ReadWhatShadowsAnswered", ("s3:GetObject",), names.s3(f"{SHADOWS}*")),
+            Statement("EndTrials", ("sagemaker:DeleteEndpointConfig",),
+                      names.regional("sagemaker", "endpoint-config/")))
+
+
+def _tried(names: Names) -> tuple[Statement, ...]:
+    if names.settings.sagemaker.shadow is None:
+        return ()
+    return (Statement("KeepWhatShadowsAnswered", ("s3:PutObject",), names.s3(f"{SHADOWS}*")),)
 
 
 def _answering_later(names: Names) -> tuple[Statement, ...]:

@@ -11,7 +11,7 @@ from ...aws import Aws, EndpointState
 from ...errors import AwsConflict, AwsFailed, CanaryFailed, GoldenFailed, Refused
 from ...golden import Golden
 from ...plan import Step
-from ...traffic import Judged, Verdict
+from ...traffic import Judged, Judgement, Verdict
 from .later import ask_of
 from .names import VARIANT
 from .planning import FAILED, IN_SERVICE
@@ -26,7 +26,9 @@ from .steps import (
     Reweigh,
     Scale,
     UpdateEndpoint,
+    Watch,
 )
+from .watching import Watching
 
 CHANGING = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
 # Seconds between two looks: an update takes minutes on AWS, less than one here.
@@ -78,7 +80,7 @@ class SageMakerHands:
 
     @property
     def judged(self) -> tuple[Judged, ...]:
-        """What did the alarms say while requests moved?"""
+        """What did a shadow show, or the alarms say, while requests moved?"""
         return self._judged
 
     def do(self, step: Step) -> None:
@@ -99,6 +101,8 @@ class SageMakerHands:
                 settled(self._aws, step.endpoint, self._sleep)
             case AskGolden():
                 self._ask(step)
+            case Watch():
+                self._watch(step)
             case Scale():
                 self._scale(step)
             case DeleteConfig():
@@ -173,12 +177,27 @@ class SageMakerHands:
             return f"{step.endpoint} was deleted: nothing served before"
         if not step.back:
             return f"{step.endpoint} still serves {step.config}: there is nothing to go back to"
-        self._aws.endpoints.update_endpoint(step.endpoint, step.back, guardrails=None, resize=False)
-        now = settled(self._aws, step.endpoint, self._sleep)
-        if now is None or (now.config, now.status) != (step.back, IN_SERVICE):
-            return (f"And {step.endpoint} could NOT be moved back to {step.back}: it is "
+        return self._return(step.endpoint, step.back)
+
+    def _return(self, endpoint: str, back: str) -> str:
+        self._aws.endpoints.update_endpoint(endpoint, back, guardrails=None, resize=False)
+        now = settled(self._aws, endpoint, self._sleep)
+        if now is None or (now.config, now.status) != (back, IN_SERVICE):
+            return (f"And {endpoint} could NOT be moved back to {back}: it is "
                     f"{f'{now.status} with {now.config}' if now else 'gone'}. Next: slipway rollback")
-        return f"{step.endpoint} serves {step.back} again"
+        return f"{endpoint} serves {back} again"
+
+    def _watch(self, step: Watch) -> None:
+        """Let the new release take over from the old one, or the old one go on without it."""
+        opinion = Watching(step, self._sleep).opinion(self._aws)
+        self._judged = opinion.judged
+        if opinion.judgement is Judgement.GO_ON:
+            return
+        said = self._return(step.endpoint, step.back)
+        now = self._aws.endpoints.endpoint(step.endpoint)
+        if now is not None and now.config == step.back:
+            self._aws.endpoints.delete_config(step.config)
+        raise CanaryFailed(f"the shadow of {step.endpoint} was taken away: {opinion.reason}. {said}", opinion.judged)
 
     def _scale(self, step: Scale) -> None:
         if step.scaling:

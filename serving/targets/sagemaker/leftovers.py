@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ...aws import Aws
 from ...journal import Entry, kept
 from ...plan import Step
+from . import names
 from .planning import specs_of
 from .shipped import SageMakerShipped
 from .steps import DeleteConfig, DeleteModel
@@ -17,7 +18,8 @@ def find(aws: Aws, endpoint: str, bucket: str, entries: Sequence[Entry[SageMaker
     known = [specs_of(entry.shipped, endpoint, bucket) for entry in entries]
     staying = [specs_of(entry.shipped, endpoint, bucket) for entry in kept(entries, keep)]
     needed = {spec.name for pair in staying for spec in pair} | _serving(aws, endpoint)
-    configs = sorted({config.name for _, config in known} - needed)
+    tried = {name for name in aws.endpoints.configs("-shadow") if names.is_trial_of(endpoint, name)}
+    configs = sorted(({config.name for _, config in known} | tried) - needed)
     models = sorted({model.name for model, _ in known} - needed)
     return [*(DeleteConfig(name) for name in configs if aws.endpoints.config(name)),
             *(DeleteModel(name) for name in models if aws.endpoints.model(name))]

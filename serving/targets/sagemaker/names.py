@@ -14,9 +14,11 @@ from ...names import release_prefix
 
 # Guardrails need the same variant name before and after an update, so it never changes.
 VARIANT = "production"
+SHADOW = "shadow"
 # EndpointName, ModelName and EndpointConfigName, SageMaker API reference, read 2026-11.
 ALLOWED = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 LONGEST = 63
+_DIGITS, _TRIAL = 12, "-shadow"
 
 
 def endpoint_name(settings: Settings, model: str) -> str:
@@ -34,8 +36,23 @@ def endpoint_name(settings: Settings, model: str) -> str:
 
 def named_by_content(endpoint: str, content: Any) -> str:
     """What is a model or configuration with this content called? Equal content has an equal name."""
-    identity = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+    identity = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:_DIGITS]
     return f"{endpoint[:LONGEST - len(identity) - 1].rstrip('-')}-{identity}"
+
+
+def trial_name(endpoint: str, content: Any) -> str:
+    """What is a configuration called in which a new release is tried as a shadow?
+
+    No other configuration's name ends so: those end with twelve digits of a hash.
+    """
+    named = named_by_content(endpoint[: LONGEST - len(_TRIAL) - _DIGITS - 1], content)
+    return f"{named}{_TRIAL}"
+
+
+def is_trial_of(endpoint: str, config: str) -> bool:
+    """Is this such a configuration, of this endpoint?"""
+    start = endpoint[: LONGEST - len(_TRIAL) - _DIGITS - 1].rstrip("-")
+    return re.fullmatch(f"{re.escape(start)}-[0-9a-f]{{{_DIGITS}}}{_TRIAL}", config) is not None
 
 
 @dataclass(frozen=True, slots=True)

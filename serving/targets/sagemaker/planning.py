@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ... import package
@@ -26,10 +26,22 @@ from ...logbook import Logbook
 from ...names import bundle_prefix
 from ...plan import Plan, Step, Upload, noted
 from ...runtime.manifest import NAME as MANIFEST
-from ...sagemaker_settings import SageMakerSettings
+from ...sagemaker_settings import SageMakerSettings, ShadowSettings
 from . import images, names
 from .shipped import SageMakerShipped
-from .steps import AskGolden, CreateConfig, CreateEndpoint, CreateModel, DeleteFailed, Reweigh, Scale, UpdateEndpoint
+from .steps import (
+    AskGolden,
+    CreateConfig,
+    CreateEndpoint,
+    CreateModel,
+    DeleteConfig,
+    DeleteFailed,
+    Reweigh,
+    Scale,
+    UpdateEndpoint,
+    Watch,
+)
+from .trial import Trial, steps_of, trial_of
 
 IN_SERVICE = "InService"
 FAILED = ("Failed", "OutOfService")
@@ -43,6 +55,7 @@ class Wanted:
     Attributes:
         uploads: of the bundle's files, its manifest last of them, and of the archive.
         shipped: the same for the journal.
+        shadow: how it is tried first.
     """
 
     title: str
@@ -52,6 +65,7 @@ class Wanted:
     config: ConfigState
     guardrails: Guardrails | None
     shipped: SageMakerShipped
+    shadow: ShadowSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +78,8 @@ class Observed:
         seq: the number of the journal's last entry.
         last: the last deployment that ended well.
         recorded: what the journal says is in service; None while a deployment is open, or after one that failed.
+        trial: how the release is tried as a shadow of the last one; None when it is not.
+        tried: the configuration of that name.
     """
 
     stored: frozenset[str]
@@ -74,6 +90,8 @@ class Observed:
     seq: int = 0
     last: Entry[SageMakerShipped] | None = None
     recorded: SageMakerShipped | None = None
+    trial: Trial | None = None
+    tried: ConfigState | None = None
 
 
 def wanted(bundle: Bundle, archive: Path, *, settings: Settings, image: str, bucket: str, role: str) -> Wanted:
@@ -101,7 +119,8 @@ def wanted(bundle: Bundle, archive: Path, *, settings: Settings, image: str, buc
         title=f"{manifest.name}/{manifest.version}", endpoint=endpoint,
         uploads=(*(_upload(bucket, f"{prefix}/{name}", bundle.folder / name) for name in files),
                  _upload(bucket, names.archive_key(manifest.name, manifest.digest, sha), archive)),
-        model=model, config=config, guardrails=guardrails_of(chosen), shipped=shipped)
+        model=model, config=config, guardrails=guardrails_of(chosen), shipped=shipped,
+        shadow=chosen.shadow)
 
 
 def specs_of(shipped: SageMakerShipped, endpoint: str, bucket: str) -> tuple[ModelState, ConfigState]:
@@ -154,23 +173,33 @@ def guardrails_of(chosen: SageMakerSettings) -> Guardrails | None:
                       chosen.alarms)
 
 
-def observe(aws: Aws, wanted: Wanted, entries: Sequence[Entry[SageMakerShipped]]) -> Observed:
+def observe(aws: Aws, wanted: Wanted, entries: Sequence[Entry[SageMakerShipped]], bucket: str) -> Observed:
     """What is there of what is wanted? Reads only.
 
     Raises:
         Refused: a key or a name that should hold this content holds another.
     """
     model, config = aws.endpoints.model(wanted.model.name), aws.endpoints.config(wanted.config.name)
-    for found, right in ((model, wanted.model), (config, wanted.config)):
-        if found is not None and found != right:
+    done = deployed(entries)
+    trial = _trial(wanted, done[-1].shipped, bucket) if done else None
+    tried = aws.endpoints.config(trial.config.name) if trial else None
+    for found, right in ((model, wanted.model), (config, wanted.config), (tried, trial.config if trial else None)):
+        if found is not None and right is not None and found != right:
             raise Refused(f"{right.name} is named by its content and holds another: somebody deleted it and made "
                           f"{differing(found, right)} anew. Next: look who, delete it, and run this again")
-    done = deployed(entries)
     return Observed(
         stored=frozenset(u.key for u in wanted.uploads if is_stored(aws, u)), model=model, config=config,
         endpoint=aws.endpoints.endpoint(wanted.endpoint), scaling=aws.scaling.scaling(wanted.endpoint, names.VARIANT),
         seq=entries[-1].seq if entries else 0,
-        last=done[-1] if done else None, recorded=done[-1].shipped if done and entries[-1] is done[-1] else None)
+        last=done[-1] if done else None, recorded=done[-1].shipped if done and entries[-1] is done[-1] else None,
+        trial=trial, tried=tried)
+
+
+def _trial(wanted: Wanted, last: SageMakerShipped, bucket: str) -> Trial | None:
+    """How is what is wanted tried beside the last release?"""
+    if wanted.shadow is None:
+        return None
+    return trial_of(wanted.endpoint, specs_of(last, wanted.endpoint, bucket)[1], wanted.config, bucket, wanted.shadow)
 
 
 def differing(found: ModelState | ConfigState, right: ModelState | ConfigState) -> str:
@@ -215,17 +244,28 @@ def plan(wanted: Wanted, observed: Observed, logbook: Logbook[SageMakerShipped])
         steps.append(CreateModel(wanted.model))
     if observed.config is None:
         steps.append(CreateConfig(wanted.config))
-    moves = takeover(wanted.endpoint, wanted.config.name, observed.endpoint, wanted.guardrails,
-                     resize=observed.last is not None and observed.last.shipped.instances != wanted.shipped.instances)
+    moves = _moves(wanted, observed)
     if moves or observed.recorded != wanted.shipped:
         moves.append(AskGolden(wanted.endpoint, wanted.config.name, _way_out(wanted, observed),
                                first=observed.last is None))
+    if observed.trial and (observed.tried or any(isinstance(step, Watch) for step in moves)):
+        moves.append(DeleteConfig(observed.trial.config.name))
     steps += [*moves, *rescaled(wanted.endpoint, wanted.shipped, observed.scaling)]
     title = f"{wanted.title} on SageMaker as {wanted.endpoint}"
     if not steps:
         return Plan(title, ())
     was = observed.endpoint.config if observed.endpoint else ""
     return noted(title, steps, logbook.begin(observed.seq, wanted.shipped, published=wanted.config.name, previous=was))
+
+
+def _moves(wanted: Wanted, observed: Observed) -> list[Step]:
+    """Which steps bring it into service: a trial first where one is wanted and an old release serves."""
+    now, trial, tried = observed.endpoint, observed.trial, list[Step]()
+    if trial and now and now.status not in FAILED and now.config != wanted.config.name:
+        tried = steps_of(trial, wanted.endpoint, now.config, made=observed.tried is not None)
+        now = replace(now, config=trial.config.name)
+    resize = observed.last is not None and observed.last.shipped.instances != wanted.shipped.instances
+    return tried + takeover(wanted.endpoint, wanted.config.name, now, wanted.guardrails, resize=resize)
 
 
 def takeover(endpoint: str, config: str, now: EndpointState | None, guardrails: Guardrails | None,
@@ -244,6 +284,8 @@ def _way_out(wanted: Wanted, observed: Observed) -> str:
     """Which configuration comes back when the golden requests are answered wrongly?"""
     last = observed.last.published if observed.last else ""
     serves = observed.endpoint.config if observed.endpoint and observed.endpoint.status not in FAILED else ""
+    if observed.trial or names.is_trial_of(wanted.endpoint, serves):  # from where it was tried, no way leads back there
+        return last if last != wanted.config.name else ""
     return serves if serves and serves != wanted.config.name else last if last != wanted.config.name else ""
 
 

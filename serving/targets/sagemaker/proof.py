@@ -143,7 +143,7 @@ def _variants(found: ConfigState | None, right: ConfigState) -> Finding:
     if found is None:
         return Finding("variants", False, "the configuration is gone")
     told = ", ".join(f"{v.name}: {f'{v.memory} MB serverless' if v.memory else f'{v.instances} x {v.instance_type}'}"
-                     for v in found.variants) + "".join(f", shadow {name}" for name in found.shadows)
+                     for v in found.variants) + "".join(f", shadow {v.name}" for v in found.shadows)
     return Finding("variants", (found.variants, found.shadows) == (right.variants, right.shadows), told)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ...aws import ConfigState, Guardrails, ModelState, ScalingState
 from ...plan import Step
+from ...sagemaker_settings import ShadowSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,8 @@ class CreateConfig(Step):
                 else f"{variant.instances} x {variant.instance_type}")
         captured = f", {self.config.capture}% captured" if self.config.capture else ""
         later = f", answers to {self.config.later.to}" if self.config.later else ""
-        return f"create      configuration {self.config.name} ({size}{captured}{later})"
+        beside = "".join(f", a shadow on {one.instances} x {one.instance_type}" for one in self.config.shadows)
+        return f"create      configuration {self.config.name} ({size}{captured}{later}{beside})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,29 @@ class UpdateEndpoint(Step):
 
     def __str__(self) -> str:
         return f"update      {self.endpoint} to {self.config} (was {self.was}), {_pace(self.guardrails)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Watch(Step):
+    """Judge what the shadow answered beside what was served; where it did worse, the old release goes on alone.
+
+    Attributes:
+        config: in which the new release is the shadow.
+        back: in which the old one serves alone.
+        bucket: where what both answered is captured.
+        limits: what is put up with, how many pairs are wanted, how long they are waited for.
+    """
+
+    endpoint: str
+    config: str
+    back: str
+    bucket: str
+    limits: ShadowSettings
+
+    def __str__(self) -> str:
+        copied = "every request" if self.limits.share == 1 else f"{self.limits.share:.0%} of the requests"
+        return (f"watch       the shadow of {self.endpoint} on {copied}, {self.limits.least} at least; "
+                f"back to {self.back} if it does worse")
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ class SageMakerTarget:
                                  role=aws.role_arn(chosen.role))
         entries = logbook.read_free()
         self._settle(wanted.endpoint, say)
-        observed = planning.observe(aws, wanted, entries)
+        observed = planning.observe(aws, wanted, entries, logbook.bucket)
         planning.require_ready(aws, wanted, observed)
         return planning.plan(wanted, observed, logbook)
 
@@ -67,7 +67,8 @@ class SageMakerTarget:
         begin = logbook.begin(entries[-1].seq, target.shipped, published=target.published, previous=was)
         moves = planning.takeover(endpoint, target.published, now, None, resize=True)
         current = journal.deployed(entries)[-1].published
-        moves.append(AskGolden(endpoint, target.published, was if was != target.published else current))
+        known = was != target.published and not names.is_trial_of(endpoint, was)
+        moves.append(AskGolden(endpoint, target.published, was if known else current))
         moves += planning.rescaled(endpoint, target.shipped, self.aws.scaling.scaling(endpoint, names.VARIANT))
         title = f"{endpoint} back to {target.shipped.model}/{target.shipped.version} ({target.published})"
         return WayBack(noted(title, moves, begin), golden, target)

@@ -1,0 +1,252 @@
+"""A new release tried as a shadow on SageMaker: on copies of the requests, whose answers nobody gets. Emulated."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from serving import Aws, Bundle, Settings, build
+from serving.config import parse
+from serving.errors import CanaryFailed, ConfigurationInvalid, Refused
+from serving.execution import execute
+from serving.golden import read_golden
+from serving.iam import policy
+from serving.journal import Kind
+from serving.targets.sagemaker import names
+from serving.targets.sagemaker.execution import SageMakerHands
+from serving.targets.sagemaker.target import SageMakerTarget
+from serving.targets.sagemaker.watching import exchanges
+from tests.iam.test_allowed import ACCOUNT, Recorded, refused
+
+from . import recorded
+from .conftest import release_of
+from .recorded import Killed
+from .test_deploy_proof import by_hand
+from .test_prune import release
+from .test_sagemaker_proof import MortalAws, bundle, deploy, in_order, local_aws, made, settings_of
+
+__all__ = ["bundle", "local_aws"]  # fixtures
+SHADOW = {"share": 1.0, "least": 30, "patience": 60}
+ENDPOINT = "tried-images"
+EVERY = os.environ.get("SLIPWAY_KILL") == "all"
+
+
+@pytest.fixture(scope="module")
+def other_bundle(network_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Another network, which prefers what the first one likes least; its own golden requests it answers rightly."""
+    import keras
+
+    files = Path(shutil.copytree(network_files, tmp_path_factory.mktemp("other") / "files"))
+    network = keras.saving.load_model(files / "data" / "model.keras")
+    network.layers[-1].set_weights([-weights for weights in network.layers[-1].get_weights()])
+    network.save(files / "data" / "model.keras")
+    rows = read_golden(files / "golden.npz").inputs["image"]
+    answers = network.predict({"image": rows}, verbose=0)
+    np.savez(files / "golden.npz", **{"in.image": rows, "out.probabilities": answers})
+    return build(release_of(files), files, files.parent / "bundle")
+
+
+@contextmanager
+def asked(endpoint: str, rows: Any) -> Iterator[set[int]]:
+    """Somebody asks the endpoint all the time; the versions that answered."""
+    versions, done = set[int](), threading.Event()
+
+    def ask() -> None:
+        aws, turn = Aws(), 0
+        while not done.is_set():
+            turn += 1
+            body = json.dumps({"instances": [rows[turn % len(rows)].tolist()]}).encode()
+            versions.add(json.loads(aws.endpoints.invoke(endpoint, body))["model"]["version"])
+            time.sleep(0.03)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    try:
+        yield versions
+    finally:
+        done.set()
+        thread.join(20)
+
+
+def try_out(bundle: Bundle, scratch: Path, settings: Settings, aws: Aws | None = None) -> list[str]:
+    """Deploy with a clock that does not wait long; the steps that were done."""
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    aws, said = aws or Aws(), list[str]()
+    target = SageMakerTarget(aws, settings)
+    plan = target.plan(bundle, scratch, lambda line: None)
+    golden = read_golden(bundle.folder / "golden.npz")
+    hands = SageMakerHands(aws, golden, lambda seconds: time.sleep(min(seconds, 0.1)))
+    execute(plan, aws, hands, lambda step, seconds: said.append(str(step).split()[0]))
+    return said
+
+
+@pytest.fixture(scope="module")
+def settings() -> Settings:
+    return settings_of("tried", shadow=SHADOW, capture={"share": 0.5})
+
+
+@pytest.fixture(scope="module")
+def rows(bundle: Bundle) -> Any:
+    return read_golden(bundle.folder / "golden.npz").inputs["image"]
+
+
+@pytest.fixture(scope="module")
+def serving(settings: Settings, bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Version 1 serves; there was nothing to try it beside."""
+    home = tmp_path_factory.mktemp("serving")
+    said = try_out(release(bundle, 1, home / "first"), home / "scratch", settings)
+    assert "watch" not in said
+    yield
+    by_hand("sagemaker", "delete_endpoint", EndpointName=ENDPOINT)
+
+
+def config_in_service() -> str:
+    now = Aws().endpoints.endpoint(ENDPOINT)
+    assert now is not None and now.status == "InService"
+    return now.config
+
+
+def test_one_that_answers_otherwise_is_taken_away_and_never_answered_anybody(
+    settings: Settings, serving: None, other_bundle: Bundle, rows: Any, tmp_path: Path
+) -> None:
+    before = config_in_service()
+    with asked(ENDPOINT, rows) as versions, pytest.raises(CanaryFailed, match="disagreement: ") as told:
+        try_out(release(other_bundle, 2, tmp_path / "second"), tmp_path / "scratch", settings)
+    assert f"the shadow of {ENDPOINT} was taken away" in str(told.value)
+    assert f"{ENDPOINT} serves {before} again" in str(told.value)
+    assert [one.test for one in told.value.judged] == ["errors", "disagreement", "score shift", "score bias"]
+    assert (versions, config_in_service()) == ({1}, before)
+    assert not any(names.is_trial_of(ENDPOINT, name) for name in Aws().endpoints.configs("-shadow"))
+    target = SageMakerTarget(Aws(), settings)
+    assert target.logbook("images").read()[-1].kind is Kind.FAILED
+    assert all(finding.right for finding in target.in_service("images", thoroughly=True).findings)
+
+
+def test_one_that_nobody_asks_anything_is_taken_away_when_patience_ends(
+    settings: Settings, serving: None, bundle: Bundle, tmp_path: Path
+) -> None:
+    hasty = settings_of("tried", shadow={**SHADOW, "patience": 1}, capture={"share": 0.5})
+    with pytest.raises(Refused, match=r"only 0 of 30 requests.* came in 1 s"):
+        try_out(release(bundle, 2, tmp_path / "second"), tmp_path / "scratch", hasty)
+
+
+def test_one_that_answers_alike_takes_over_and_only_then_answers(
+    settings: Settings, serving: None, bundle: Bundle, rows: Any, tmp_path: Path
+) -> None:
+    second = release(bundle, 2, tmp_path / "second")
+    recorded.forget()
+    with asked(ENDPOINT, rows):
+        said = try_out(second, tmp_path / "scratch", settings)
+    CALLS.extend(Recorded(("publisher", "deployer"), "sagemaker", **call) for call in recorded.told())
+    hosting = [step for step in said if step not in ("upload", "note")]
+    assert hosting[-6:] == ["create", "update", "watch", "update", "ask", "delete"]
+    assert in_order(settings)
+    assert not any(names.is_trial_of(ENDPOINT, name) for name in Aws().endpoints.configs("-shadow"))
+    assert deploy(second, tmp_path / "again", settings) == 0
+    for key in Aws().storage.keys("tried-releases", "shadow/")[::4]:
+        said = json.loads(Aws().storage.read("tried-releases", key))["captureData"]["endpointOutput"]["data"]
+        assert (json.loads(said)["model"]["version"] == 1) == (key.split("/")[3] == "production")
+
+
+CALLS: list[Recorded] = []  # what the one that took over asked of AWS
+
+
+def test_the_policies_allow_every_call_of_it(settings: Settings, serving: None) -> None:
+    held = {(role, "sagemaker"): policy(role, "sagemaker", settings, ACCOUNT).statements
+            for role in ("publisher", "deployer")}
+    calls = [call for call in CALLS if call.service in ("sagemaker", "cloudwatch", "s3")
+             and "Invoke" not in call.operation]
+    assert {"CreateEndpointConfig", "DeleteEndpointConfig", "GetMetricStatistics"} < {one.operation for one in calls}
+    assert [call for call in refused(calls, held) if "kms:" not in call] == []  # the key's alias has another prefix
+    for sid in ("WatchShadows", "ReadWhatShadowsAnswered", "EndTrials"):
+        left = {**held, ("deployer", "sagemaker"): [one for one in held["deployer", "sagemaker"] if one.sid != sid]}
+        assert [call for call in refused(calls, left) if "kms:" not in call], sid
+
+
+def test_killed_after_any_call_from_the_trial_on_the_next_run_goes_on_and_leaves_nothing_over(
+    bundle: Bundle, rows: Any, tmp_path: Path
+) -> None:
+    settings = settings_of("ends", shadow=SHADOW)
+    try_out(release(bundle, 1, tmp_path / "1"), tmp_path / "scratch", settings)
+    counted = MortalAws()
+    with asked("ends-images", rows):
+        try_out(release(bundle, 2, tmp_path / "2"), tmp_path / "scratch", settings, counted)
+        assert counted.made.count("update_endpoint") == 2
+        first = counted.made.index("create_config") + 2  # the configuration of the trial; before it all is as ever
+        chosen = range(first, len(counted.made) + 1)
+        for version, number in enumerate(chosen if EVERY else list(chosen)[1:-1], start=3):
+            wanted = release(bundle, version, tmp_path / str(version))
+            with pytest.raises(Killed):
+                try_out(wanted, tmp_path / "scratch", settings, MortalAws(number))
+            try_out(wanted, tmp_path / "scratch", settings)
+            assert deploy(wanted, tmp_path / "again", settings) == 0
+            assert in_order(settings)
+            assert made("ends") == (version, version), "no configuration of a trial is left"
+    by_hand("sagemaker", "delete_endpoint", EndpointName="ends-images")
+
+
+def test_a_trial_that_was_cut_off_is_given_up_by_a_rollback_to_what_serves_and_pruned(
+    settings: Settings, serving: None, bundle: Bundle, tmp_path: Path
+) -> None:
+    target, scratch = SageMakerTarget(Aws(), settings), tmp_path / "scratch"
+    before = config_in_service()
+
+    class Dying(SageMakerHands):
+        def _watch(self, step: Any) -> None:
+            raise Killed
+
+    scratch.mkdir()
+    plan = target.plan(release(bundle, 9, tmp_path / "ninth"), scratch, lambda line: None)
+    with pytest.raises(Killed):
+        execute(plan, Aws(), Dying(Aws(), read_golden(bundle.folder / "golden.npz")), lambda step, seconds: None)
+    trial = config_in_service()
+    assert names.is_trial_of(ENDPOINT, trial)
+    assert [one.what for one in target.in_service("images", thoroughly=False).findings if not one.right]
+    back = target.plan_back("images", 2)
+    execute(back.plan, Aws(), target.hands(back.golden), lambda step, seconds: None)
+    assert (config_in_service(), in_order(settings)) == (before, True)
+    journal = target.logbook("images").read()
+    assert f"delete      configuration {trial}" in map(str, target.leftovers({"images": journal}, 2)["images"])
+
+
+@pytest.mark.parametrize(("sagemaker", "reason"), [
+    ("{shadow: {}, serverless: {}}", "SageMaker has no shadow beside an endpoint that is serverless"),
+    ("{shadow: {}, asynchronous: {}}", "SageMaker has no shadow beside an endpoint that is asynchronous"),
+    ("{shadow: {}, instance_type: ml.inf1.xlarge}", "that is on ml.inf1.xlarge"),
+    ("{shadow: {share: 1.5}}", "sagemaker.shadow.share: Input should be less than or equal to 1; found 1.5"),
+    ("{shadow: {least_requests: 5}}", "unknown key sagemaker.shadow.least_requests; the nearest is least"),
+])
+def test_where_sagemaker_has_no_shadow_none_can_be_configured(sagemaker: str, reason: str) -> None:
+    with pytest.raises(ConfigurationInvalid, match=reason):
+        parse(f"sagemaker: {sagemaker}", name="slipway.yaml")
+
+
+def test_names_of_trials_are_no_other_configurations() -> None:
+    for endpoint in ("slipway-images", "slipway-images-shadow", "s-" + "a" * 61):
+        trial, plain = names.trial_name(endpoint, [1]), names.named_by_content(endpoint, [1])
+        assert len(trial) <= names.LONGEST
+        assert names.is_trial_of(endpoint, trial) and not names.is_trial_of(endpoint, plain)
+    assert not names.is_trial_of("slipway-images", names.trial_name("slipway-images-shadow", [1]))
+    assert not names.is_trial_of("slipway-images", names.named_by_content("slipway-images-shadow", [1]))
+
+
+def test_only_json_is_compared_and_a_refusal_is_no_prediction() -> None:
+    def line(said: str, encoding: str = "JSON") -> str:
+        return json.dumps({"captureData": {"endpointInput": {"encoding": encoding, "data": "{}"},
+                                           "endpointOutput": {"encoding": encoding, "data": said}}})
+
+    found = list(exchanges("\n".join([line('{"predictions": [[1.0]]}'), line('{"error": "no"}'),
+                                      line("e30=", "BASE64")]).encode()))
+    assert [one.predictions is None for one in found] == [False, True]
+    assert len({one.request for one in found}) == 1
