@@ -137,7 +137,7 @@ class SageMakerHands:
     def _require(self, endpoint: str, config: str, was: str, alarms: Sequence[str] = ()) -> None:
         """Wait, and see that the configuration serves: SageMaker calls an endpoint that went back `InService` too."""
         now = settled(self._aws, endpoint, self._sleep)
-        self._judged = self._watched(alarms, now.reason if now and now.config != config else "")
+        self._judged += self._watched(alarms, now.reason if now and now.config != config else "")
         if now is not None and (now.config, now.status) == (config, IN_SERVICE):
             return
         if now is None:
