@@ -57,9 +57,15 @@ def plan(model: str, target: str, key: Path | None, config: Path | None, as_json
     with tempfile.TemporaryDirectory(prefix="slipway-") as scratch:
         prepared = prepare(model, Path(scratch), place, say=_say, key=key)
     if as_json:
-        click.echo(json.dumps({"plan": prepared.plan.title, "steps": [str(s) for s in prepared.plan.steps]}))
+        found = prepared.plan
+        click.echo(json.dumps({"plan": found.title, "steps": [str(step) for step in found.steps],
+                               "facts": list(found.facts),
+                               "checks": [{"what": check.what, "found": check.found} for check in found.checks]}))
         return
     click.echo(prepared.plan.title)
+    for line in (*(f"costs by  {fact}" for fact in prepared.plan.facts),
+                 *(f"looked at {check}" for check in prepared.plan.checks)):
+        click.echo(f"     {line}")
     click.echo("\n".join(prepared.plan.lines()) or "     nothing to do: it is in service already")
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from . import limits
 from .errors import ConfigurationInvalid
 from .lambda_settings import Caller, DeadLetter, Retention, VpcSettings, checked
 from .sagemaker_settings import SECTIONS, SageMakerSettings
@@ -80,10 +81,10 @@ class LambdaSettings(_Section):
     Attributes:
         runtime: None takes python3.12 when the endpoint offers it; onnxruntime needs glibc 2.28, which
             python3.11's Amazon Linux 2 does not have.
-        memory: MB, 128 to 10,240 (AWS Lambda quotas, read 2026-11); CPU is given in proportion.
-        timeout: seconds, 1 to 900 (the same page).
+        memory: MB; CPU is given in proportion.
+        timeout: seconds.
         role: ARN or name of the execution role.
-        storage: MB of /tmp, 512 to 10,240 (the same page).
+        storage: MB of /tmp.
         environment: variables; none that decides what code runs, none that looks like a secret.
         vpc: where the function's network is; None leaves it in Lambda's own.
         dead_letter: ARN of a queue or topic for events of asynchronous callers that failed; empty drops them.
@@ -94,14 +95,15 @@ class LambdaSettings(_Section):
         url_callers: accounts, or ARNs of users and roles, that the alias lets in beside this account's own.
         log_retention: days; None leaves the log group as it is.
         canary: None points the alias at once after the golden requests were answered.
+        alarms: of CloudWatch, none of which may be firing before a deploy begins.
     """
 
     runtime: Runtime | None = None
     architecture: Architecture = "x86_64"
-    memory: int = Field(1024, ge=128, le=10240)
-    timeout: int = Field(30, ge=1, le=900)
+    memory: int = Field(1024, ge=limits.MEMORY.least, le=limits.MEMORY.most)
+    timeout: int = Field(30, ge=limits.SECONDS.least, le=limits.SECONDS.most)
     role: str = "slipway-exec-lambda"
-    storage: int = Field(512, ge=512, le=10240)
+    storage: int = Field(512, ge=limits.STORAGE.least, le=limits.STORAGE.most)
     environment: Annotated[dict[str, str], AfterValidator(checked)] = Field(default={}, repr=False)
     vpc: VpcSettings | None = None
     dead_letter: DeadLetter | Literal[""] = ""
@@ -112,6 +114,7 @@ class LambdaSettings(_Section):
     url_callers: tuple[Caller, ...] = ()
     log_retention: Retention | None = None
     canary: CanarySettings | None = None
+    alarms: tuple[str, ...] = Field((), max_length=10)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

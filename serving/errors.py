@@ -5,6 +5,7 @@ ServingError                     exit code 3: the outside world failed
 │   ├── ParityFailed             the converted model answers differently from the native one
 │   ├── GoldenFailed             the deployed version does not answer its golden requests
 │   ├── CanaryFailed             the new version did worse than is put up with; the old one has all requests back
+│   ├── PreflightFailed          something stands against the deployment; nothing was changed
 │   └── Unconvertible            no safe way from this model to ONNX
 ├── BundleInvalid                exit code 1: a bundle's files are not what its manifest says
 ├── ConfigurationInvalid         exit code 2: slipway.yaml or an option is wrong
@@ -57,6 +58,10 @@ class CanaryFailed(Refused):
 
 class Unconvertible(Refused):
     """Is there no safe way from this model to ONNX?"""
+
+
+class PreflightFailed(Refused):
+    """Does something stand against the deployment? Nothing was changed."""
 
 
 class BundleInvalid(ServingError):

@@ -1,6 +1,7 @@
 """What may be configured about a Lambda function beside its size: network, variables, what stands around it. Pure.
 
-Limits are AWS's own: Lambda quotas and API reference, CloudWatch Logs API reference (PutRetentionPolicy), read 2026-11.
+Limits are in `limits`; the days that a log can be kept are CloudWatch Logs' (API reference, PutRetentionPolicy, read
+2026-11).
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-ENVIRONMENT_BYTES = 4_096
+from .limits import SECURITY_GROUPS, SUBNETS, VARIABLES
+
 # Days that CloudWatch Logs can keep events for.
 Retention = Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288,
                     3653]
@@ -38,8 +40,9 @@ class VpcSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    subnets: tuple[Subnet, ...] = Field(min_length=1, max_length=16)
-    security_groups: tuple[SecurityGroup, ...] = Field(min_length=1, max_length=5)
+    subnets: tuple[Subnet, ...] = Field(min_length=SUBNETS.least, max_length=SUBNETS.most)
+    security_groups: tuple[SecurityGroup, ...] = Field(min_length=SECURITY_GROUPS.least,
+                                                       max_length=SECURITY_GROUPS.most)
 
 
 def checked(environment: Mapping[str, str]) -> Mapping[str, str]:
@@ -70,4 +73,4 @@ def _fault(name: str, value: str) -> str:
 
 def _too_many(environment: Mapping[str, str]) -> list[str]:
     size = sum(len(name.encode()) + len(value.encode()) for name, value in environment.items())
-    return [f"{size} bytes of names and values; Lambda takes {ENVIRONMENT_BYTES}"] if size > ENVIRONMENT_BYTES else []
+    return [f"{size} bytes of names and values; Lambda takes {VARIABLES.most}"] if size > VARIABLES.most else []

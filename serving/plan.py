@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .journal import Shipped
+from .preflight import Check
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +81,17 @@ class Done(Step):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Which steps lead from what is there to what is wanted? Falsy when nothing is left to do."""
+    """Which steps lead from what is there to what is wanted? Falsy when nothing is left to do.
+
+    Attributes:
+        facts: by what it will cost: memory, machines, what stands ready.
+        checks: what was looked at beforehand, and stands not against it.
+    """
 
     title: str
     steps: tuple[Step, ...]
+    facts: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.steps)

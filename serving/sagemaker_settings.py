@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from .limits import ALARMS, BAKING, FIRST_SHARE, SERVERLESS_REQUESTS
 from .traffic import BIAS, DISAGREEMENT, ERRORS, HALF, SHIFT, Limit, Schedule
 
 Seconds = int
@@ -26,7 +27,7 @@ class ServerlessSettings(_Section):
     """
 
     memory: Literal[1024, 2048, 3072, 4096, 5120, 6144] = 2048
-    concurrency: int = Field(5, ge=1, le=200)
+    concurrency: int = Field(5, ge=SERVERLESS_REQUESTS.least, le=SERVERLESS_REQUESTS.most)
 
 
 class CaptureSettings(_Section):
@@ -44,15 +45,15 @@ class CaptureSettings(_Section):
 class CanaryShift(_Section):
     """How large a part of the new fleet is watched first, and for how many seconds? Then comes all the rest."""
 
-    size: int = Field(10, ge=1, le=50)
-    wait: Seconds = Field(300, ge=0, le=3600)
+    size: int = Field(10, ge=FIRST_SHARE.least, le=FIRST_SHARE.most)
+    wait: Seconds = Field(300, ge=0, le=BAKING.most)
 
 
 class LinearShift(_Section):
     """In which equal parts, percent of the new fleet, do the requests move, each watched for how many seconds?"""
 
-    size: int = Field(20, ge=10, le=50)
-    wait: Seconds = Field(300, ge=0, le=3600)
+    size: int = Field(20, ge=10, le=FIRST_SHARE.most)
+    wait: Seconds = Field(300, ge=0, le=BAKING.most)
 
 
 class AutoscalingSettings(_Section):
@@ -162,7 +163,7 @@ class SageMakerSettings(_Section):
     shadow: ShadowSettings | None = None
     canary: CanaryShift | None = None
     linear: LinearShift | None = None
-    alarms: tuple[str, ...] = Field((), max_length=10)
+    alarms: tuple[str, ...] = Field((), max_length=ALARMS.most)
     keep: Seconds = Field(0, ge=0, le=3600)
     capture: CaptureSettings | None = None
     autoscaling: AutoscalingSettings | None = None

@@ -1,7 +1,7 @@
 """Every call to AWS, typed, with AWS's errors turned into ours. The only package that imports boto3.
 
 session -> clients and errors; storage -> S3; functions, surroundings -> Lambda; endpoints, transforms,
-scaling -> SageMaker; metrics, logs -> CloudWatch.
+scaling -> SageMaker; metrics, logs -> CloudWatch; identity -> IAM and STS.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .endpoints import ConfigState, Endpoints, EndpointState, Guardrails, LaterState, ModelState, VariantState
 from .functions import AliasState, FunctionConfig, Functions, FunctionState, LayerState, Offer
+from .identity import Identity
 from .logs import Logs
 from .metrics import Metrics
 from .scaling import Scaling, ScalingState
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AliasState", "Aws", "ConfigState", "EndpointState", "Endpoints", "FunctionConfig", "FunctionState", "Functions",
-    "Grant", "Guardrails", "LaterState", "LayerState", "Logs", "Metrics", "ModelState", "ObjectState", "Offer",
-    "Scaling", "ScalingState", "Storage", "Surroundings", "Transforms", "UrlState", "VariantState",
+    "Grant", "Guardrails", "Identity", "LaterState", "LayerState", "Logs", "Metrics", "ModelState", "ObjectState",
+    "Offer", "Scaling", "ScalingState", "Storage", "Surroundings", "Transforms", "UrlState", "VariantState",
 ]  # fmt: skip
 
 
@@ -62,7 +63,7 @@ class Aws:
 
     def account(self) -> str:
         """Which account do these credentials belong to? Asked once."""
-        return self._owner
+        return self.identity.account
 
     @property
     def region(self) -> str:
@@ -71,7 +72,12 @@ class Aws:
 
     def role_arn(self, role: str) -> str:
         """What is the ARN of this role, given its name or its ARN?"""
-        return role if role.startswith("arn:") else f"arn:aws:iam::{self._owner}:role/{role}"
+        return role if role.startswith("arn:") else f"arn:aws:iam::{self.identity.account}:role/{role}"
+
+    @cached_property
+    def identity(self) -> Identity:
+        """Who is asking."""
+        return Identity()
 
     @cached_property
     def storage(self) -> Storage:
@@ -112,11 +118,6 @@ class Aws:
     def logs(self) -> Logs:
         """CloudWatch Logs."""
         return Logs()
-
-    @cached_property
-    def _owner(self) -> str:
-        with mapped("sts:GetCallerIdentity"):
-            return str(self._sts.get_caller_identity()["Account"])
 
     @cached_property
     def _sts(self) -> Any:

@@ -9,8 +9,8 @@ from typing import Any
 
 from ..errors import AwsConflict, AwsFailed, AwsMissing
 
-MISSING = {"404", "NoSuchKey", "NoSuchBucket", "NotFound", "ResourceNotFound", "ResourceNotFoundException",
-           "ProvisionedConcurrencyConfigNotFoundException"}
+MISSING = {"404", "NoSuchEntity", "NoSuchKey", "NoSuchBucket", "NotFound", "ResourceNotFound",
+           "ResourceNotFoundException", "ProvisionedConcurrencyConfigNotFoundException"}
 CONFLICT = {"412", "PreconditionFailed", "PreconditionFailedException", "ResourceConflictException",
             "ResourceAlreadyExistsException", "ConditionalRequestConflict"}
 

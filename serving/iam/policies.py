@@ -136,6 +136,7 @@ def lambda_deployer(names: Names) -> tuple[Statement, ...]:
         Statement("UseLayers", ("lambda:GetLayerVersion",), tuple(f"{arn}:*" for arn in layers)),
         Statement("FindLayers", ("lambda:ListLayerVersions",), ("*",)),  # knows no resource
         _pass(names, names.settings.lambda_.role, "lambda.amazonaws.com"),
+        Statement("LookAtTheRole", ("iam:GetRole",), (names.role(names.settings.lambda_.role),)),
         Statement("WatchCanaries", ("cloudwatch:GetMetricStatistics",), ("*",)),  # knows no resource
         _read_logs(names, "/aws/lambda/"),
     )
@@ -146,6 +147,9 @@ def _around(names: Names, functions: tuple[str, ...]) -> tuple[Statement, ...]:
     chosen, found = names.settings.lambda_, []
     if chosen.reserved is not None:
         found.append(Statement("Reserve", ("lambda:PutFunctionConcurrency",), functions))
+        found.append(Statement("SeeWhatIsLeft", ("lambda:GetAccountSettings",), ("*",)))  # knows no resource
+    if chosen.alarms:
+        found.append(Statement("LookAtAlarms", ("cloudwatch:DescribeAlarms",), ("*",)))
     if chosen.provisioned:
         found.append(Statement("HaveReady", (
             "lambda:PutProvisionedConcurrencyConfig", "lambda:GetProvisionedConcurrencyConfig"), functions))
@@ -188,6 +192,7 @@ def sagemaker_deployer(names: Names) -> tuple[Statement, ...]:
         *_asking_later(names),
         *_watching(names),
         _pass(names, names.settings.sagemaker.role, "sagemaker.amazonaws.com"),
+        Statement("LookAtTheRole", ("iam:GetRole",), (names.role(names.settings.sagemaker.role),)),
         _read_logs(names, "/aws/sagemaker/Endpoints/"),
     )
 

@@ -14,12 +14,13 @@ from typing import Any
 
 from moto.cloudwatch.models import Alarm, CloudWatchBackend, MetricDatumBase, cloudwatch_backends
 from moto.core.exceptions import ServiceException
-from moto.iam.access_control import IAMPolicy, PermissionResult
+from moto.iam.access_control import PermissionResult
 from moto.iam.models import iam_backends
 from moto.logs.models import LogsBackend, logs_backends
 from moto.s3.models import FakeKey, S3Backend, s3_backends
 from moto.sts.models import sts_backends
 
+from serving.localaws import permits
 from serving.localaws.errors import AwsError
 
 ACCOUNT = "123456789012"  # moto's only account unless it is told otherwise
@@ -125,14 +126,11 @@ def role_trusts(arn: str, principal: str) -> bool:
 
 
 def role_may(arn: str, action: str, resource: str) -> bool:
-    """Do the policies of this role allow an action? Its own ones and the attached; conditions are moto's to judge."""
+    """Do the policies of this role allow an action?"""
     role = next((role for role in iam_backends[ACCOUNT][PARTITION].get_roles() if role.arn == arn), None)
     if role is None:
         return False
-    attached = (version for one in role.managed_policies.values() for version in one.versions if version.is_default)
-    documents = [*role.policies.values(), *(version.document for version in attached)]
-    judged = [IAMPolicy(document).is_action_permitted(action, resource) for document in documents]
-    return PermissionResult.DENIED not in judged and PermissionResult.PERMITTED in judged
+    return permits.decision(permits.documents(role), action, resource) is PermissionResult.PERMITTED
 
 
 def _trusted(statement: Mapping[str, Any], principal: str) -> bool:

@@ -49,6 +49,14 @@ def identify(name: str, request: Request) -> Called:
     return _match(name, request)
 
 
+def again(request: Request) -> Request:
+    """The same request with its body unread once more, after `identify` has looked at it."""
+    body = request.environ["wsgi.input"]
+    if not isinstance(body, io.BytesIO):
+        return request
+    return Request({**request.environ, "wsgi.input": io.BytesIO(body.getvalue())})
+
+
 def _match(name: str, request: Request) -> Called:
     for service in _MODELS.get(name, (name,)):
         if service not in known_services():

@@ -46,6 +46,7 @@ class Kind(Enum):
     """What goes wrong?"""
 
     THROTTLE = "throttle"  # refused, nothing done
+    DENIED = "denied"  # 403: the caller may not, nothing done
     ERROR = "error"  # 500, nothing done
     LOST = "lost"  # done, and the connection closed without an answer
     DELAY = "delay"  # done, later
@@ -184,7 +185,7 @@ class Faults:
         fault = self._due(called.service, called.name)
         if fault is not None and fault.kind is Kind.DELAY:
             time.sleep(fault.seconds)
-        if fault is not None and fault.kind in (Kind.THROTTLE, Kind.ERROR):
+        if fault is not None and fault.kind in (Kind.THROTTLE, Kind.DENIED, Kind.ERROR):
             refusal = refuse(called, request, _error(called.service, fault.kind))
             self._note(replace(asked, status=refusal.status_code))
             return refusal(environ, start)
@@ -245,6 +246,9 @@ def _error(service: str, kind: Kind) -> AwsError:
     if kind is Kind.THROTTLE:
         code, status = _THROTTLES.get(service, ("Throttling", 400))
         return AwsError(code, "Rate exceeded", status=status)
+    if kind is Kind.DENIED:
+        code = "AccessDenied" if service in ("s3", "iam", "sts", "cloudwatch") else "AccessDeniedException"
+        return AwsError(code, "User is not authorized to perform this: a fault that was asked for.", status=403)
     return AwsError(_ERRORS.get(service, "InternalFailure"), "An error was asked for.", status=500)
 
 

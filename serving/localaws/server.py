@@ -20,10 +20,10 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoReque
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Response
 
-from serving.localaws import account, moto_edges, seeds
+from serving.localaws import account, moto_edges, seeds, simulation
 from serving.localaws.account import ACCOUNT
 from serving.localaws.alarms import Watcher
-from serving.localaws.calls import identify, refuse
+from serving.localaws.calls import again, identify, refuse
 from serving.localaws.endpoints import EndpointService
 from serving.localaws.endpoints.images import Recipe
 from serving.localaws.errors import AwsError, LocalAwsError
@@ -70,7 +70,11 @@ class LocalAws:
         self._faults = Faults()
         self._faults.expect(faults)
         hosting = (self._endpoints.service, self._endpoints.runtime)
-        self._services: Mapping[str, Sequence[Service]] = {"lambda": (self.functions.service,), "sagemaker": hosting}
+        self._services: Mapping[str, Sequence[Service]] = {
+            "lambda": (self.functions.service,),
+            "sagemaker": hosting,
+            "iam": (simulation.service(),),
+        }
         self._keeper = Keeper(self.state, self.functions, self._endpoints) if options.state else None
         if self._keeper:
             self._keeper.load()
@@ -151,8 +155,8 @@ class LocalAws:
     def _played(self, region: str, name: str, request: Request) -> Callable[..., Iterable[bytes]]:
         """What answers this request: one of our services, or moto."""
         for service in self._services.get(name, ()):
-            if service.handles(request):
-                return lambda environ, start: service.answer(request, region, ACCOUNT)(environ, start)
+            if service.handles(again(request)):
+                return lambda environ, start: service.answer(again(request), region, ACCOUNT)(environ, start)
         if name == "s3" and (stranger := moto_edges.stranger(request)):
             return refuse(identify("s3", request), request, stranger)
         return _unplayed(request) if name == "lambda" else self._moto

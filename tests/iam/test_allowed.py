@@ -97,6 +97,8 @@ def needs(call: Recorded) -> list[Need]:
     """
     if call.service == "sts":
         return []  # GetCallerIdentity needs no permission
+    if call.service == "iam":  # its parameters are no JSON: GetRole of the target's execution role
+        return [Need(f"iam:{call.operation}", f"arn:aws:iam::{ACCOUNT.id}:role/slipway-exec-{call.target}")]
     if call.service == "s3":
         return _s3(call)
     if call.service == "logs":

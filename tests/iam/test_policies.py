@@ -133,13 +133,14 @@ def test_the_commands_choices_are_the_policies() -> None:
 
 AROUND: dict[str, Any] = {
     "reserved": 20, "provisioned": 2, "url": "iam", "url_callers": ["210987654321"], "log_retention": 30,
+    "alarms": ["errors"],
     "tracing": True, "dead_letter": "arn:aws:sqs:us-east-1:123456789012:slipway-dead",
     "vpc": {"subnets": ["subnet-1"], "security_groups": ["sg-1"]}}
 
 
 @pytest.mark.parametrize(("role", "added"), [
-    ("deployer", {"Reserve", "HaveReady", "OpenTheUrl", "LetCallersIn", "FindTheLog", "KeepTheLog",
-                  "LookAtTheNetwork"}),
+    ("deployer", {"Reserve", "SeeWhatIsLeft", "LookAtAlarms", "HaveReady", "OpenTheUrl", "LetCallersIn",
+                  "FindTheLog", "KeepTheLog", "LookAtTheNetwork"}),
     ("runtime", {"HaveANetwork", "Trace", "SendWhatFailed"}),
 ])
 def test_what_is_set_around_a_function_is_allowed_only_where_it_is_configured(role: str, added: set[str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from ... import package
 from ...aws import Aws, FunctionConfig, FunctionState, LayerState, Offer
 from ...bundle import Bundle
 from ...config import LambdaSettings, Settings
-from ...errors import ConfigurationInvalid, Refused
+from ...errors import ConfigurationInvalid
 from ...execution import is_stored
 from ...journal import Entry, deployed
 from ...logbook import Logbook
@@ -36,8 +35,7 @@ from .steps import (
 )
 
 PREFERRED = "python3.12"
-# Lambda quotas, AWS documentation, read 2026-11: code and layers together, unpacked.
-UNZIPPED_LIMIT = 262_144_000
+FREE_STORAGE = 512  # MB of /tmp, AWS Lambda pricing, read 2026-11
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +166,18 @@ def spec_of(shipped: LambdaShipped, function: str, *, layer: str | None) -> Func
         layer=layer)
 
 
+def facts(shipped: LambdaShipped) -> tuple[str, ...]:
+    """By what will it cost?"""
+    has, around_it = shipped.configuration, shipped.around
+    found = [f"{has.memory} MB on {has.architecture}, by the millisecond, at most {has.timeout} s a request"]
+    if has.storage > FREE_STORAGE:
+        found.append(f"{has.storage} MB of /tmp, of which {FREE_STORAGE} are free")
+    if around_it.provisioned:
+        found.append(f"{around_it.provisioned} environments stand ready, by the hour; twice as many while a new "
+                     "version takes over")
+    return tuple(found)
+
+
 def observe(
     aws: Aws, wanted: Wanted, layers: tuple[LayerState, ...], entries: Sequence[Entry[LambdaShipped]]
 ) -> Observed:
@@ -248,7 +258,6 @@ def runs(state: FunctionState, spec: FunctionSpec) -> bool:
 
 def _layer_steps(wanted: Wanted, observed: Observed, layer_zip: Callable[[], Path]) -> list[Step]:
     path = layer_zip()
-    _refuse_too_large(wanted, path)
     upload = _upload(wanted.code.bucket, wanted.layer_key, path)
     publish = PublishLayer(wanted.layer_name, upload.bucket, upload.key, wanted.layer.runtime,
                            wanted.layer.architecture, wanted.layer.identity)
@@ -267,16 +276,6 @@ def _function_steps(wanted: Wanted, spec: FunctionSpec, latest: FunctionState | 
     if not runs(replace(latest, code_sha256=spec.code_sha256), spec):
         steps.append(UpdateConfiguration(spec, latest.configuration))
     return [*steps, publish]
-
-
-def _refuse_too_large(wanted: Wanted, layer: Path) -> None:
-    total = 0
-    for path in (layer, wanted.code.path):
-        with zipfile.ZipFile(path) as archive:
-            total += sum(entry.file_size for entry in archive.infolist())
-    if total > UNZIPPED_LIMIT:
-        raise Refused(f"{wanted.title} and its layer are {total / 1e6:.0f} MB unpacked; Lambda takes "
-                      f"{UNZIPPED_LIMIT / 1e6:.0f} MB. Next: a smaller model, or a target without this limit")
 
 
 def _upload(bucket: str, key: str, path: Path) -> Upload:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,15 @@ from ...journal import Entry
 from ...logbook import Logbook, bucket_of
 from ...names import bundle_prefix
 from ...plan import Plan, Step, noted
+from ...preflight import require
 from ...target import InService, Say, WayBack
-from . import around, leftovers, names, planning, proof
+from . import around, leftovers, names, planning, preflight, proof
 from .canary import Canary
 from .execution import LambdaHands
 from .shipped import LambdaShipped
 from .steps import AskGolden, PointAlias
+
+TOO_LARGE = "a smaller model, or --target sagemaker, which has no such limit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,7 @@ class LambdaTarget:
         """From what is there to this bundle in service; reads only."""
         planning.require_fits(bundle.manifest)
         aws, settings, logbook = self.aws, self.settings, self.logbook(bundle.manifest.name)
+        checks = preflight.look(aws, settings, bundle, logbook.bucket)
         architecture = settings.lambda_.architecture
         runtime, offer = planning.choose_runtime(
             settings, lambda r: aws.functions.layers(names.layer_name(settings, r, architecture), r))
@@ -52,8 +56,11 @@ class LambdaTarget:
         code = package.build_release(bundle, scratch, runtime)
         wanted = planning.wanted(bundle, code, runtime=runtime, settings=settings, bucket=logbook.bucket,
                                  role=aws.role_arn(settings.lambda_.role))
+        checks.append(preflight.unpacked(code, lambda: package.build_layer(wanted.layer), TOO_LARGE))
+        require(checks)
         observed = planning.observe(aws, wanted, offer.layers, logbook.read_free())
-        return planning.plan(wanted, observed, logbook, lambda: package.build_layer(wanted.layer))
+        planned = planning.plan(wanted, observed, logbook, lambda: package.build_layer(wanted.layer))
+        return replace(planned, facts=planning.facts(wanted.shipped), checks=tuple(checks))
 
     def plan_back(self, model: str, version: int | None) -> WayBack:
         """From what serves to an earlier release, whose Lambda version is still there as it was shipped."""

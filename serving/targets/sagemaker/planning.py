@@ -19,7 +19,7 @@ from ...aws import (
 )
 from ...bundle import Bundle
 from ...config import Settings
-from ...errors import ConfigurationInvalid, Refused
+from ...errors import Refused
 from ...execution import is_stored
 from ...journal import Entry, deployed
 from ...logbook import Logbook
@@ -205,36 +205,6 @@ def _trial(wanted: Wanted, last: SageMakerShipped, bucket: str) -> Trial | None:
 def differing(found: ModelState | ConfigState, right: ModelState | ConfigState) -> str:
     """Which of their fields differ, for a reader?"""
     return ", ".join(name for name in type(right).__slots__ if getattr(found, name, None) != getattr(right, name))
-
-
-def require_ready(aws: Aws, wanted: Wanted, observed: Observed) -> None:
-    """Would SageMaker take this update? Asked before anything changes.
-
-    Raises:
-        Refused: an alarm is firing, the endpoint has other variants, or it cannot become (or stop being) serverless
-            or asynchronous.
-        ConfigurationInvalid: an alarm is not there.
-    """
-    endpoint, guardrails = observed.endpoint, wanted.guardrails
-    if endpoint is None or endpoint.status in FAILED or endpoint.config == wanted.config.name:
-        return
-    serverless = bool(wanted.config.variants[0].memory)
-    if endpoint.serverless != serverless:
-        raise Refused(f"{endpoint.name} is {'' if endpoint.serverless else 'not '}serverless, and SageMaker cannot "
-                      f"change that. Next: delete the endpoint, or leave sagemaker.serverless as it was")
-    if bool(endpoint.answers_to) != bool(wanted.config.later):
-        raise Refused(f"{endpoint.name} is {'' if endpoint.answers_to else 'not '}asynchronous, and SageMaker cannot "
-                      f"change that. Next: delete the endpoint, or leave sagemaker.asynchronous as it was")
-    found = [name for name, _ in endpoint.weights]
-    if guardrails and found != [names.VARIANT]:
-        raise Refused(f"{endpoint.name} has the variants {', '.join(found)}; requests move in steps only between "
-                      f"variants of the same name, {names.VARIANT}. Next: deploy once without sagemaker.alarms")
-    states = aws.metrics.alarms(guardrails.alarms) if guardrails else {}
-    if missing := [name for name in (guardrails.alarms if guardrails else ()) if name not in states]:
-        raise ConfigurationInvalid(f"sagemaker.alarms: no alarm is called {', '.join(missing)}. Next: make it first")
-    if firing := [name for name, state in states.items() if state == "ALARM"]:
-        raise Refused(f"the alarm {', '.join(firing)} is firing already: SageMaker would send the new release back at "
-                      "once. Next: see to it, or to its threshold")
 
 
 def plan(wanted: Wanted, observed: Observed, logbook: Logbook[SageMakerShipped]) -> Plan:

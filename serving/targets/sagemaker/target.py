@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ from ...journal import Entry
 from ...logbook import Logbook, bucket_of
 from ...names import bundle_prefix
 from ...plan import Plan, Step, noted
+from ...preflight import require
 from ...target import InService, Say, WayBack
-from . import images, leftovers, names, planning, proof
+from . import images, leftovers, names, planning, preflight, proof
 from .execution import CHANGING, SageMakerHands, settled
 from .later import ask_of
 from .shipped import SageMakerShipped
@@ -46,14 +47,16 @@ class SageMakerTarget:
         aws, chosen, logbook = self.aws, self.settings.sagemaker, self.logbook(bundle.manifest.name)
         image = chosen.image or images.prebuilt(aws.region)
         say(f"image       {image}")
+        checks = preflight.look(aws, self.settings, bundle, logbook.bucket)
         archive = images.archive(bundle, image, scratch)
         wanted = planning.wanted(bundle, archive, settings=self.settings, image=image, bucket=logbook.bucket,
                                  role=aws.role_arn(chosen.role))
         entries = logbook.read_free()
         self._settle(wanted.endpoint, say)
         observed = planning.observe(aws, wanted, entries, logbook.bucket)
-        planning.require_ready(aws, wanted, observed)
-        return planning.plan(wanted, observed, logbook)
+        checks += preflight.takes(aws, chosen, observed.endpoint, wanted.config.name)
+        require(checks)
+        return replace(planning.plan(wanted, observed, logbook), facts=preflight.facts(chosen), checks=tuple(checks))
 
     def plan_back(self, model: str, version: int | None) -> WayBack:
         """From what serves to an earlier release, whose configuration is still there as it was shipped."""
