@@ -11,7 +11,7 @@ from ... import package
 from ...aws import Aws, FunctionConfig, FunctionState, LayerState, Offer
 from ...bundle import Bundle
 from ...config import LambdaSettings, Settings
-from ...errors import ConfigurationInvalid
+from ...errors import ConfigurationInvalid, Refused
 from ...execution import is_stored
 from ...journal import Entry, deployed
 from ...logbook import Logbook

@@ -59,8 +59,8 @@ def takes(aws: Aws, chosen: SageMakerSettings, endpoint: EndpointState | None, c
         return []
     kinds = (("serverless", endpoint.serverless, bool(chosen.serverless)),
              ("asynchronous", bool(endpoint.answers_to), bool(chosen.asynchronous)))
-    found = [Check(kind, str(now), f"{endpoint.name} is {'' if now else 'not '}{kind}, and SageMaker cannot change that. "
-                                   f"Next: delete the endpoint, or leave sagemaker.{kind} as it was")
+    found = [Check(kind, str(now), f"{endpoint.name} is {'' if now else 'not '}{kind}, and SageMaker cannot change "
+                                   f"that. Next: delete the endpoint, or leave sagemaker.{kind} as it was")
              for kind, now, wanted in kinds if now != wanted]
     variants = [name for name, _ in endpoint.weights]
     if chosen.alarms and variants != [names.VARIANT]:
