@@ -1,6 +1,6 @@
 """How often does a canary find what is worse, and how often does it send back what is not?
 
-    python -m benchmarks.canary [--runs 500] [--requests 1000] [--plot docs/deploying/canary.png]
+    python -m benchmarks.canary [--runs 250] [--requests 1000] [--plot docs/deploying/canary.png]
 
 Seeded traffic through the code that `slipway deploy` judges with (serving/comparing.py, serving/traffic.py): two
 versions answer the same requests, and after every one it is asked whether the new one goes back. No AWS, no model:
@@ -115,18 +115,26 @@ class Traffic:
         times, answers = Times(chosen.latency_ratio or 1.0, chosen.latency_ms), Answers(chosen.score_step,
                                                                                        chosen.score_bias)
         (old, new), (was, now) = self.scores(), self.times()
-        failed = self.rng.random(self.requests) < self.fault.errors
+        failed, so_far = self.rng.random(self.requests) < self.fault.errors, 0
         for number in range(self.requests):
-            if not failed[number]:
+            if failed[number]:
+                so_far += 1
+            else:
                 answers.add(old[number : number + 1], new[number : number + 1])
-                times.add(was[number], now[number])
-            yield {ERRORS: Count(number + 1, int(failed[: number + 1].sum())), **times.counts(), **answers.counts()}
+                times.add(float(was[number]), float(now[number]))
+            yield {ERRORS: Count(number + 1, so_far), **times.counts(), **answers.counts()}
 
 
 def sent_back(fault: Fault, requests: int, seed: Sequence[int]) -> tuple[int, str] | None:
-    """After how many requests is this version sent back, and by which test? None when it takes over."""
-    limits, schedule = fault.settings.limits(compared=True), fault.settings.schedule
+    """After how many requests is this version sent back, and by which test? None when it takes over.
+
+    Only another yes speaks against a version, so after a request without one nothing new can be said, and nobody asks.
+    """
+    limits, schedule, before = fault.settings.limits(compared=True), fault.settings.schedule, -1
     for number, seen in enumerate(Traffic(fault, requests, np.random.default_rng(seed)).seen(), start=1):
+        said, before = before, sum(count.yes for count in seen.values())
+        if said == before:
+            continue
         opinion = judge(limits, seen, schedule)
         if opinion.judgement is Judgement.BACK:
             return number, next(one.test for one in opinion.judged if one.verdict == "broken")
@@ -188,7 +196,7 @@ def plot(rows: Sequence[dict[str, Any]], path: str) -> None:
 def main() -> None:
     """Measure every fault, print the tables, keep all."""
     ask = argparse.ArgumentParser(description=__doc__)
-    ask.add_argument("--runs", type=int, default=500, help="canaries of each fault; four times as many of a good one")
+    ask.add_argument("--runs", type=int, default=250, help="canaries of each fault; four times as many of a good one")
     ask.add_argument("--requests", type=int, default=1000)
     ask.add_argument("--plot")
     asked = ask.parse_args()

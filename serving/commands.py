@@ -114,14 +114,15 @@ def deploy(
 
 def _show(judged: Sequence[Judged], as_json: bool) -> None:
     """Tell what was judged, test by test; as JSON, of a version that was sent back."""
+    from .traffic import Verdict
+
     if as_json:
         click.echo(json.dumps({"judged": [asdict(one) for one in judged]}))
         return
     for one in judged:
-        colour = {"broken": "red", "within the limit": "green"}.get(one.verdict, "yellow")
-        strength = f", evidence {one.evidence:.3g} of {one.needed:g}" if one.needed else ""
-        click.echo(f"  {click.style(one.verdict, fg=colour):<16}  {one.test:<14} {one.seen}")
-        wanted = f"put up with {one.limit}{strength}" if one.needed else f"fires at {one.limit}"
+        colour = {Verdict.BROKEN: "red", Verdict.WITHIN: "green", Verdict.FEW: "yellow"}[one.verdict]
+        seen, wanted = one.lines()
+        click.echo(f"  {click.style(f'{one.verdict:<16}', fg=colour)}  {one.test:<14} {seen}")
         click.echo(f"  {'':<16}  {'':<14} {wanted}")
 
 

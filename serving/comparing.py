@@ -102,7 +102,7 @@ class _Spread:
         self.requests += 1
         before = was - self.mean
         self.mean = self.mean + before / self.requests
-        self.squares = self.squares + np.outer(before, was - self.mean)
+        self.squares = self.squares + before[:, None] * (was - self.mean)
         self.moved = self.moved + moved
 
     def along(self, moved: Scores) -> float:
@@ -111,7 +111,7 @@ class _Spread:
         The deviation is taken at the upper end of what it may be: of few requests it is known badly, and one taken too
         low would find every one of them beyond the limit at once.
         """
-        length = float(np.linalg.norm(self.moved))
+        length = math.sqrt(float(self.moved @ self.moved))
         if not length:
             return 0.0
         direction = self.moved / length
@@ -144,7 +144,8 @@ class Answers:
         self._yes[SHIFT] += not alike or bool(np.abs(old - new).max() > self.step)
         if alike:
             width = old.shape[-1] if old.ndim > 1 else 1
-            self._learn(*(rows.reshape(-1, width).mean(axis=0) for rows in (old, new - old)))
+            was, moved = old.reshape(-1, width), (new - old).reshape(-1, width)
+            self._learn(was.sum(axis=0) / len(was), moved.sum(axis=0) / len(moved))
 
     def _learn(self, was: Scores, moved: Scores) -> None:
         if self._spread is None:

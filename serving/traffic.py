@@ -122,6 +122,12 @@ class Judged:
     evidence: float = 0.0
     needed: float = 0.0
 
+    def lines(self) -> tuple[str, str]:
+        """What was seen, and against what, for a reader?"""
+        if not self.needed:
+            return self.seen, f"fires at {self.limit}"
+        return self.seen, f"put up with {self.limit}, evidence {self.evidence:.2g} of {self.needed:.0f}"
+
 
 @dataclass(frozen=True, slots=True)
 class Opinion:

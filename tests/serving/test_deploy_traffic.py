@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.traffic import Count, Judgement, Limit, Schedule, judge, log_evidence
+from serving.traffic import Count, Judgement, Limit, Schedule, Verdict, judge, log_evidence
 
 LIMITS = (Limit("errors", 0.01), Limit("disagreement", 0.05))
 
@@ -59,6 +59,27 @@ def test_a_breach_goes_back_at_once_with_its_numbers() -> None:
     opinion = judge(LIMITS, {"errors": Count(20, 8), "disagreement": Count(20, 0)}, Schedule())
     assert opinion.judgement is Judgement.BACK
     assert opinion.reason == "errors: 8 of 20 requests (40.0%); put up with 1.0%"
+
+
+def test_each_test_tells_what_it_saw_against_what_and_its_verdict() -> None:
+    limits = (Limit("errors", 0.01), Limit("latency", 0.5, "over 1.25 times the old version's"))
+    judged = judge(limits, {"errors": Count(120, 1), "latency": Count(30, 28)}, Schedule()).judged
+    assert [(one.test, one.verdict, one.requests, one.yes, one.needed) for one in judged] == [
+        ("errors", Verdict.WITHIN, 120, 1, 200), ("latency", Verdict.BROKEN, 30, 28, 200)]
+    assert judged[0].lines() == ("1 of 120 requests (0.8%)", "put up with 1.0%, evidence 0.29 of 200")
+    assert judged[1].lines() == ("28 of 30 requests over 1.25 times the old version's (93.3%)",
+                                 "put up with 50.0%, evidence 2.1e+05 of 200")
+
+
+def test_a_test_with_fewer_requests_than_the_others_is_named_while_it_waits() -> None:
+    opinion = judge(LIMITS, {"errors": Count(150, 0), "disagreement": Count(40, 0)}, Schedule())
+    assert (opinion.judgement, opinion.reason) == (Judgement.WAIT, "40 of 100 requests (disagreement)")
+    assert [one.verdict for one in opinion.judged] == [Verdict.WITHIN, Verdict.FEW]
+
+
+def test_a_question_asked_of_a_few_rests_on_all_that_were_looked_at() -> None:
+    seen = {"errors": Count(100, 0), "disagreement": Count(3, 0, looked=100)}
+    assert judge(LIMITS, seen, Schedule()).judgement is Judgement.GO_ON
 
 
 def test_a_question_that_was_not_asked_is_not_a_pass() -> None:

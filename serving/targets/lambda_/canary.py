@@ -11,7 +11,7 @@ from typing import Any
 from ...aws import Aws
 from ...config import CanarySettings
 from ...errors import AwsConflict, AwsFailed, CanaryFailed
-from ...traffic import Judged, Judgement, Opinion, judge
+from ...traffic import LATENCY, TAIL, Judged, Judgement, Opinion, Verdict, judge
 from .evidence import Evidence
 from .steps import Shift
 
@@ -49,7 +49,13 @@ class Canary:
         if opinion.judgement is not Judgement.GO_ON:
             _share(aws, step, {})
             raise CanaryFailed(f"{step.function}:{version} was sent back at {step.share:.0%} of the requests: "
-                               f"{opinion.reason}. Version {step.was} has all of them again", self.judged)
+                               f"{opinion.reason}{self._took()}. Version {step.was} has all of them again",
+                               self.judged)
+
+    def _took(self) -> str:
+        """How long did both take, where that is why? A share alone tells nobody how slow it is."""
+        slow = any(one.verdict is Verdict.BROKEN and one.test in (LATENCY, TAIL) for one in self.judged)
+        return f" ({self._evidence.took()})" if slow and self._evidence else ""
 
     def _opinion(self, aws: Aws, step: Shift, version: str, evidence: Evidence) -> Opinion:
         limits, schedule = self.settings.limits(compared=bool(self.probes)), self.settings.schedule

@@ -121,9 +121,13 @@ class Evidence:
 
     def told(self, judged: Sequence[Judged]) -> tuple[Judged, ...]:
         """The same with what a reader wants to know of the times beside their count."""
-        said = "; ".join(filter(None, [self._times.said(), *map(self._started, (OLD, NEW))]))
+        said = self.took()
         return tuple(replace(one, seen=f"{one.seen}; {said}") if one.test == LATENCY and said else one
                      for one in judged)
+
+    def took(self) -> str:
+        """How long did both versions take, and how many cold starts are not in that?"""
+        return "; ".join(filter(None, [self._times.said(), *map(self._started, (OLD, NEW))]))
 
     def _started(self, which: str) -> str:
         starts = self._starts[which]
