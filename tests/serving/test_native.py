@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 import tarfile
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.metadata import distribution, files
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ import pytest
 
 from registry import Outcome, Verdict
 from serving import bundle as bundles
+from serving import package
 from serving.bundle import Bundle
 from serving.errors import Refused, Unconvertible
 from serving.golden import read_golden
@@ -171,8 +175,8 @@ def test_aws_own_image_is_refused_and_our_server_is_given_the_bundle_alone(made:
 
 @pytest.fixture(scope="module")
 def one(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    files = saved(*kernel(), tmp_path_factory.mktemp("one") / "files")
-    return bundles.build(release_of(files), files, tmp_path_factory.mktemp("one") / "bundle", natively=True)
+    stored = saved(*kernel(), tmp_path_factory.mktemp("one") / "files")
+    return bundles.build(release_of(stored), stored, tmp_path_factory.mktemp("one") / "bundle", natively=True)
 
 
 @pytest.fixture
@@ -184,6 +188,23 @@ def rewritten(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     told = json.loads((folder / "manifest.json").read_bytes())
     change(told)
     (folder / "manifest.json").write_text(json.dumps(told))
+
+
+def test_what_the_image_installs_for_it_is_all_that_it_needs(one: Bundle, tmp_path: Path) -> None:
+    for line in (package.RUNTIME / "requirements-native.txt").read_text().splitlines():
+        name = line.partition("==")[0]
+        for part in {file.parts[0] for file in files(name) or ()} - {"..", "__pycache__"} if line[0] != "#" else ():
+            (tmp_path / part).symlink_to(Path(str(distribution(name).locate_file(part))))
+    (tmp_path / "serving").mkdir()
+    (tmp_path / "serving" / "__init__.py").write_text("")
+    (tmp_path / "serving" / "runtime").symlink_to(package.RUNTIME)
+    ask = ("import sys, pandas; from pathlib import Path; from serving.runtime.core import Predictor;"
+           "p = Predictor(Path(sys.argv[1])); print(p.answer({'inputs': [[0.1, 0.2, 0.3]]})['predictions'])")
+    done = subprocess.run([sys.executable, "-S", "-s", "-c", ask, one.folder], capture_output=True, text=True,
+                          cwd=tmp_path, env={"PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"})
+    assert done.returncode == 0, done.stderr
+    wanted = Predictor(one.folder).answer({"inputs": [[0.1, 0.2, 0.3]]})["predictions"]
+    np.testing.assert_allclose(json.loads(done.stdout), wanted)
 
 
 def test_a_type_that_the_manifest_does_not_list_is_not_made(copy: Path) -> None:
