@@ -202,13 +202,13 @@ def verify(model: str, target: str | None, key: Path | None, config: Path | None
 @JSON
 def status(model: str | None, config: Path | None, as_json: bool) -> None:
     """Show registry, journal and AWS side by side, for MODEL or for every model, and where they differ."""
-    from .status import models, status_of
+    from .status import all_of, models
     from .targets import open_target
 
     aws, settings = opened(config)
-    deployed = models(aws, settings)
+    deployed = models(aws, settings, model)
     wanted = {model: deployed.get(model, ())} if model else deployed
-    found = [status_of(name, where, lambda t: open_target(t, aws, settings)) for name, where in wanted.items()]
+    found = all_of(wanted, lambda name: open_target(name, aws, settings))
     if as_json:
         click.echo(json.dumps([asdict(one) for one in found]))
         return

@@ -33,7 +33,8 @@ class Logbook(Generic[S]):
     def read(self) -> list[Entry[S]]:
         """What was begun and ended, oldest first?"""
         keys = self.aws.storage.keys(self.bucket, self.prefix)
-        return [journal.parse(self.aws.storage.read(self.bucket, key), key, self.shape) for key in keys]
+        bodies = self.aws.storage.read_unchanging(self.bucket, keys)  # under create-only keys
+        return [journal.parse(body, key, self.shape) for key, body in zip(keys, bodies, strict=True)]
 
     def read_free(self) -> list[Entry[S]]:
         """The same, for somebody who is about to deploy.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -14,9 +15,10 @@ from .journal import PRUNE, Entry, Kind, held_by, may_be_alive
 from .logbook import bucket_of
 from .names import DEPLOYMENTS, deployed_models
 from .plan import short
-from .target import Target
+from .target import InService, Target
 
 Open = Callable[[str], Target]
+AT_ONCE = 8  # models asked about at a time; a client keeps ten connections (botocore 1.43, max_pool_connections)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,36 +64,53 @@ class Status:
         return rows + ([f"  drift     {line}" for line in self.drift] or ["  drift     none"])
 
 
-def models(aws: Aws, settings: Settings) -> dict[str, tuple[str, ...]]:
-    """Which models were ever deployed, and to which targets?"""
-    return deployed_models(aws.storage.keys(bucket_of(aws, settings), DEPLOYMENTS))
+def models(aws: Aws, settings: Settings, model: str | None = None) -> dict[str, tuple[str, ...]]:
+    """Which models were ever deployed, and to which targets? With ``model``, only that one is looked for."""
+    under = f"{DEPLOYMENTS}{model}/" if model else DEPLOYMENTS
+    return deployed_models(aws.storage.keys(bucket_of(aws, settings), under))
+
+
+def all_of(deployed: Mapping[str, Sequence[str]], open_target: Open) -> list[Status]:
+    """How do these models stand? Several are asked at a time."""
+    with ThreadPoolExecutor(AT_ONCE, "slipway-status") as pool:
+        return list(pool.map(lambda model: status_of(model, deployed[model], open_target), deployed))
 
 
 def status_of(model: str, targets: Sequence[str], open_target: Open) -> Status:
     """How does one model stand? Reads only, and goes on when the registry does not answer."""
-    registry, digest = _registry(model)
-    standings = tuple(_standing(model, digest, open_target(name)) for name in targets)
+    with ThreadPoolExecutor(1 + len(targets), "slipway-status") as pool:
+        asked = pool.submit(_registry, model)
+        found = [pool.submit(_service, model, open_target(name)) for name in targets]
+        registry, digest = asked.result()
+        standings = tuple(_standing(model, digest, one.result()) for one in found)
     if standings:
         return Status(model, registry, standings, tuple(line for one in standings for line in one.drift))
     waiting = f"Production is {digest[:12]}, nothing is in service. Next: slipway deploy {model}"
     return Status(model, registry, (), (waiting,) if digest else ())
 
 
-def _standing(model: str, digest: str, target: Target) -> Standing:
+def _service(model: str, target: Target) -> tuple[str, Entry[Any], InService | NotDeployed]:
+    """A target's name, what its journal says last, and what serves there or why nothing does."""
     last = target.logbook(model).read()[-1]
+    try:
+        return target.name, last, target.in_service(model, thoroughly=False)
+    except NotDeployed as error:
+        return target.name, last, error
+
+
+def _standing(model: str, digest: str, seen: tuple[str, Entry[Any], InService | NotDeployed]) -> Standing:
+    name, last, service = seen
     journal = (f"{model}/{last.shipped.version} {last.shipped.digest[:12]} {last.kind.value} "
                f"{last.at:%Y-%m-%d %H:%M:%S} UTC by {last.who}")
     drift = [] if last.kind is Kind.DONE else [_unfinished(last)]
-    try:
-        service = target.in_service(model, thoroughly=False)
-    except NotDeployed as error:
-        return Standing(target.name, journal, str(error), tuple(drift))
+    if isinstance(service, NotDeployed):
+        return Standing(name, journal, str(service), tuple(drift))
     served = service.entry.shipped.digest
     if digest and digest != served:
         drift.append(f"Production is {digest[:12]}, in service is {served[:12]}. Next: slipway deploy {model} "
-                     f"--target {target.name}")
+                     f"--target {name}")
     drift += [f"{finding.what}: {finding.found}" for finding in service.findings if not finding.right]
-    return Standing(target.name, journal, short(service.place), tuple(drift), service.url)
+    return Standing(name, journal, short(service.place), tuple(drift), service.url)
 
 
 def _unfinished(last: Entry[Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,9 @@ MISSING = {"404", "NoSuchEntity", "NoSuchKey", "NoSuchBucket", "NotFound", "Reso
            "ResourceNotFoundException", "ProvisionedConcurrencyConfigNotFoundException"}
 CONFLICT = {"412", "PreconditionFailed", "PreconditionFailedException", "ResourceConflictException",
             "ResourceAlreadyExistsException", "ConditionalRequestConflict"}
+
+
+_MAKING = threading.Lock()  # boto3's default session makes one client at a time (boto3 1.43, guide "Multithreading")
 
 
 def client(service: str, **options: Any) -> Any:
@@ -29,7 +33,7 @@ def client(service: str, **options: Any) -> Any:
     # setting (AWS_MAX_ATTEMPTS); `standard` also retries throttling, which the legacy default partly does not.
     mode = {} if "AWS_RETRY_MODE" in os.environ else {"retries": {"mode": "standard"}}
     config = Config(connect_timeout=5, read_timeout=60, **mode, **options)
-    with mapped(service):
+    with mapped(service), _MAKING:
         return boto3.client(service, config=config, endpoint_url=os.environ.get("AWS_ENDPOINT_URL") or None)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import contextlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ class Storage:
         self._owner = owner
         self._encryption: dict[str, Any] = {
             "ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key, "BucketKeyEnabled": True} if kms_key else {}
+        self._unchanging: dict[tuple[str, str], bytes] = {}
 
     def object(self, bucket: str, key: str) -> ObjectState | None:
         """What lies under this key? None when nothing does."""
@@ -165,8 +167,25 @@ class Storage:
             body: bytes = self._s3.get_object(Bucket=bucket, Key=key, ExpectedBucketOwner=self._owner())["Body"].read()
             return body
 
+    def read_unchanging(self, bucket: str, keys: Sequence[str]) -> list[bytes]:
+        """What lies under these keys, which nobody writes twice? Each is fetched once, several at a time.
+
+        Raises:
+            AwsMissing: nothing lies under one of them.
+        """
+        new = [key for key in keys if (bucket, key) not in self._unchanging]
+        for key, body in zip(new, self._readers.map(partial(self.read, bucket), new), strict=True):
+            self._unchanging[bucket, key] = body
+        return [self._unchanging[bucket, key] for key in keys]
+
+    @cached_property
+    def _readers(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(multipart.AT_ONCE, "slipway-read")
+
     @cached_property
     def _s3(self) -> Any:
         # The payload's signature would be a second SHA-256 of every byte; the checksum, which is a signed header, says
         # the same.
-        return client("s3", s3={"payload_signing_enabled": False}, max_pool_connections=multipart.AT_ONCE)
+        # Whoever reads many models at once asks beside the readers, hence twice.
+        connections = 2 * multipart.AT_ONCE
+        return client("s3", s3={"payload_signing_enabled": False}, max_pool_connections=connections)

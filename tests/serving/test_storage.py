@@ -16,7 +16,7 @@ import pytest
 
 from serving.aws import Aws, multipart
 from serving.aws.multipart import Parts
-from serving.errors import AwsConflict
+from serving.errors import AwsConflict, AwsMissing
 from serving.localaws import running
 
 from .test_deploy import environment
@@ -98,6 +98,18 @@ def test_a_large_file_is_created_only_once_and_leaves_no_parts(large: tuple[Path
         Aws().storage.create_object(BUCKET, "once", path, sha256)
     left = boto3.client("s3").list_multipart_uploads(Bucket=BUCKET).get("Uploads", [])
     assert [upload["Key"] for upload in left if upload["Key"] == "once"] == []
+
+
+def test_what_nobody_writes_twice_is_fetched_once_and_comes_in_the_order_asked_for() -> None:
+    storage, keys = Aws().storage, [f"journal/{n:06}.json" for n in range(12)]
+    for key in keys:
+        storage.create_bytes(BUCKET, key, key.encode())
+    control("DELETE", "calls")
+    assert storage.read_unchanging(BUCKET, keys[::-1]) == [key.encode() for key in keys[::-1]]
+    assert storage.read_unchanging(BUCKET, keys) == [key.encode() for key in keys]
+    assert calls("GetObject") == len(keys)
+    with pytest.raises(AwsMissing):
+        storage.read_unchanging(BUCKET, [*keys, "journal/000012.json"])
 
 
 @pytest.mark.parametrize("operation", ["CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"])
