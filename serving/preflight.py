@@ -105,6 +105,22 @@ def role(aws: Aws, name: str) -> Check:
     return Check("execution role", name)
 
 
+def key(aws: Aws, name: str | None, where: str) -> list[Check]:
+    """Can the KMS key be used? Not known, where the caller may not look, is no problem. ``where`` it is named."""
+    if not name:
+        return []
+    try:
+        state = aws.keys.state(name)
+    except AwsMissing:
+        return [Check("key", "missing", f"{where}: there is no KMS key {name}. Next: make it, or name another")]
+    except AwsFailed as error:
+        if error.code not in DENIED:
+            raise
+        return [Check("key", f"{name}; not known whether it can be used: kms:DescribeKey is not allowed")]
+    problem = "" if state == "Enabled" else f"{where}: the KMS key {name} is {state}. Next: enable it, or name another"
+    return [Check("key", f"{name}: {state}", problem)]
+
+
 def alarms(aws: Aws, names: Sequence[str], key: str) -> list[Check]:
     """Are the alarms there that shall watch, and silent? ``key`` is where slipway.yaml names them."""
     if not names:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .endpoints import ConfigState, Endpoints, EndpointState, Guardrails, LaterState, ModelState, VariantState
 from .functions import AliasState, FunctionConfig, Functions, FunctionState, LayerState, Offer
 from .identity import Identity
+from .keys import Keys
 from .logs import Logs
 from .metrics import Metrics
 from .scaling import Scaling, ScalingState
@@ -108,6 +109,11 @@ class Aws:
     def scaling(self) -> Scaling:
         """Application Auto Scaling."""
         return Scaling()
+
+    @cached_property
+    def keys(self) -> Keys:
+        """KMS."""
+        return Keys()
 
     @cached_property
     def metrics(self) -> Metrics:

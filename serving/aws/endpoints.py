@@ -151,6 +151,11 @@ class Endpoints:
             pages = self._sagemaker.get_paginator("list_endpoint_configs").paginate(NameContains=part)
             return [one["EndpointConfigName"] for page in pages for one in page["EndpointConfigs"]]
 
+    @cached_property
+    def instance_types(self) -> tuple[str, ...]:
+        """Which machines can an endpoint run on? As botocore knows SageMaker; nobody is asked."""
+        return tuple(self._sagemaker.meta.service_model.shape_for("ProductionVariantInstanceType").enum)
+
     def create_model(self, wanted: ModelState) -> None:
         """Make a model.
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import AwsConflict, AwsFailed, AwsMissing
 
-MISSING = {"404", "NoSuchEntity", "NoSuchKey", "NoSuchBucket", "NotFound", "ResourceNotFound",
+MISSING = {"404", "NoSuchEntity", "NoSuchKey", "NoSuchBucket", "NotFound", "NotFoundException", "ResourceNotFound",
            "ResourceNotFoundException", "ProvisionedConcurrencyConfigNotFoundException"}
 CONFLICT = {"412", "PreconditionFailed", "PreconditionFailedException", "ResourceConflictException",
             "ResourceAlreadyExistsException", "ConditionalRequestConflict"}

@@ -130,6 +130,7 @@ def test_what_stands_not_against_it_is_told_and_by_what_it_costs(
     ("sagemaker", "sagemaker", "DescribeEndpointConfig", "sagemaker:DescribeEndpointConfig"),
     ("sagemaker", "sagemaker", "DescribeModel", "sagemaker:DescribeModel"),
     ("sagemaker", "cloudwatch", "DescribeAlarms", "cloudwatch:DescribeAlarms"),
+    ("sagemaker", "cloudwatch", "GetMetricStatistics", "cloudwatch:GetMetricStatistics"),
     ("sagemaker", "application-autoscaling", "DescribeScalableTargets",
      "application-autoscaling:DescribeScalableTargets"),
 ])
@@ -138,7 +139,7 @@ def test_what_may_not_be_read_is_named(
 ) -> None:
     denied(service, operation)
     where = target(name, **{"lambda": {"alarms": ["silent"], "canary": {}, "log_retention": 7},
-                            "sagemaker": {"image": IMAGE, "alarms": ["silent"]}})
+                            "sagemaker": {"image": IMAGE, "alarms": ["silent"], "shadow": {}}})
     said = refused(where, bundle, tmp_path)
     assert f"{action} is refused. Next: slipway iam --target {name} --role deployer" in said
 
@@ -228,3 +229,38 @@ def test_the_docs_list_every_limit_with_its_source() -> None:
     page = (ROOT / "docs" / "deploying.md").read_text(encoding="utf-8")
     rows = [f"| {one.what} | {str(one).strip()} | [AWS]({one.source}) |" for one in limits.TABLE]
     assert [row for row in rows if row not in page] == []
+
+
+def test_a_machine_that_sagemaker_does_not_have_is_named_with_the_nearest(
+    local_aws: None, bundle: Bundle, tmp_path: Path
+) -> None:
+    recorded.forget()
+    said = refused(target("sagemaker", sagemaker={"image": IMAGE, "instance_type": "ml.m7i.lrge"}), bundle, tmp_path)
+    assert "SageMaker's API has no ml.m7i.lrge" in said and "the nearest is ml.m7i.large" in said
+
+
+def test_a_key_that_is_not_there_or_goes_is_named_and_one_that_nobody_may_look_at_is_not_known(
+    denied: Any, bundle: Bundle, tmp_path: Path
+) -> None:
+    kms = boto3.client("kms")
+    good, going = (kms.create_key()["KeyMetadata"]["KeyId"] for _ in range(2))
+    kms.schedule_key_deletion(KeyId=going)
+    recorded.forget()
+    wrong = target("sagemaker", kms_key="alias/none", sagemaker={"image": IMAGE, "kms": going})
+    said = refused(wrong, bundle, tmp_path)
+    assert "kms_key: there is no KMS key alias/none" in said
+    assert f"sagemaker.kms: the KMS key {going} is PendingDeletion" in said
+    where = target("sagemaker", sagemaker={"image": IMAGE, "kms": good})
+    assert f"key: {good}: Enabled" in map(str, plan(where, bundle, tmp_path).checks)
+    denied("kms", "DescribeKey")
+    boto3.DEFAULT_SESSION = None
+    assert "not known whether it can be used" in " ".join(map(str, plan(where, bundle, tmp_path).checks))
+
+
+def test_what_a_shadow_and_answers_in_s3_cost_is_told() -> None:
+    def told(**said: Any) -> tuple[str, ...]:
+        return on_sagemaker.facts(Settings.model_validate({"sagemaker": said}).sagemaker)
+
+    assert told(shadow={"instances": 2})[1].startswith("2 more while a new release is tried")
+    later = {"asynchronous": {}, "autoscaling": {"least": 0, "most": 4, "backlog": 5}}
+    assert told(**later) == ("0 to 4 x ml.m7i.large, by the hour", "every request and answer kept in S3")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from difflib import get_close_matches
 
 from ... import preflight
 from ...aws import Aws, EndpointState
@@ -39,7 +41,8 @@ def look(aws: Aws, settings: Settings, bundle: Bundle, bucket: str) -> list[Chec
     needed = [one for who in ("publisher", "deployer") for one in policy(who, "sagemaker", settings, where).statements]
     found += preflight.changeable(aws, needed, model, "sagemaker")
     found.append(preflight.role(aws, chosen.role))
-    found.append(_machine(chosen))
+    found.append(_machine(chosen, aws.endpoints.instance_types))
+    found += [*preflight.key(aws, settings.kms_key, "kms_key"), *preflight.key(aws, chosen.kms, "sagemaker.kms")]
     if chosen.serverless:
         size = sum(file.size for file in bundle.manifest.files)
         found.append(preflight.loads(size, chosen.serverless.memory, "sagemaker.serverless.memory"))
@@ -81,12 +84,21 @@ def facts(chosen: SageMakerSettings) -> tuple[str, ...]:
         found.append(f"twice as many while requests move, and {chosen.keep} s longer")
     if chosen.capture:
         found.append(f"{chosen.capture.share:.0%} of requests and answers kept in S3")
+    if chosen.asynchronous:
+        found.append("every request and answer kept in S3")
+    if chosen.shadow:
+        found.append(f"{chosen.shadow.instances} more while a new release is tried, and every request and answer of "
+                     "that time kept in S3")
     return tuple(found)
 
 
-def _machine(chosen: SageMakerSettings) -> Check:
-    """Does the image run on the machine? Of an image of one's own that is not known."""
+def _machine(chosen: SageMakerSettings, known: Sequence[str]) -> Check:
+    """Is there such a machine, and does the image run on it? Of an image of one's own that is not known."""
     image, kind = chosen.image, "serverless" if chosen.serverless else chosen.instance_type
+    if not chosen.serverless and kind not in known:
+        near = get_close_matches(kind, known, n=1, cutoff=0)[0]
+        return Check("machine", kind, f"SageMaker's API has no {kind}, as the botocore installed here knows it; the "
+                                      f"nearest is {near}. Next: sagemaker.instance_type, or a newer botocore")
     if image and not images.is_prebuilt(image):
         return Check("machine", f"{kind}; not known for which processor {image.rsplit('/', 1)[-1]} is built")
     if GRAVITON.match(kind):
@@ -107,4 +119,7 @@ def _reads(aws: Aws, settings: Settings, endpoint: str, bucket: str) -> dict[str
     }
     if settings.sagemaker.alarms:
         found["cloudwatch:DescribeAlarms"] = lambda: aws.metrics.alarms(settings.sagemaker.alarms)
+    if settings.sagemaker.shadow:
+        now = datetime.now(UTC)
+        found["cloudwatch:GetMetricStatistics"] = lambda: aws.metrics.variant(endpoint, names.SHADOW, now)
     return found
