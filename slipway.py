@@ -23,6 +23,7 @@ COMMANDS = {
     "watch": ("registry.commands:watch", "Follow the ledger: see every promotion once, tell others, run a command."),
     "adopt": ("registry.commands:adopt", "Bring versions that stood in a stage before Slipway came under its rules."),
     "ledger": ("registry.commands:ledger", "Verify, export, import or sign the ledger."),
+    "token": ("registry.commands:token", "Make, list or revoke a token that logs CI in."),
     "bundle": ("serving.serve_commands:bundle", "Build the folder that serves a version anywhere, or verify one."),
     "serve": ("serving.serve_commands:serve", "Serve a version on this machine, with a page to try it."),
     "plan": ("serving.commands:plan", "Show what a deploy would change, and change nothing."),

@@ -246,6 +246,10 @@ def __getattr__(name: str) -> click.Command:
         from registry.ledger_commands import adopt
 
         return adopt
+    if name == "token":
+        from registry.token_commands import token
+
+        return token
     if name == "watch":
         from registry.watch_commands import watch
 

@@ -45,7 +45,7 @@ from registry.errors import (
 from registry.identity import claimed_name, current_call
 from registry.ledger import Entry
 from registry.promotion import Case, decide
-from registry.read_server import Answer, Ask
+from registry.read_server import Answer, Ask, server_reader
 from registry.reading import in_stage, ledger, model_version, reader, require_model, whole_ledger
 from registry.shown import APPROVAL_TAG, EVIDENCE_TAG, GLASS_TAG
 from registry.store import GovernedStore
@@ -227,8 +227,11 @@ def send_word(version: ModelVersion, key: str, word: WordShape) -> None:
 def own_name() -> str:
     """The name that the registry knows us by: a login's, or the one we claim."""
     uri = mlflow.get_registry_uri()
-    login = get_default_host_creds(uri).username if uri.startswith(HTTP) else None
-    return login or claimed_name()
+    if not uri.startswith(HTTP):
+        return claimed_name()
+    known = get_default_host_creds(uri)
+    by_token = server_reader(uri).own_name() if known.token and not known.username else None
+    return known.username or by_token or claimed_name()
 
 
 def break_glass(version: ModelVersion, stage: Stage, reason: str) -> ModelVersion:

@@ -88,6 +88,11 @@ class ServerReader:
         """Does this server run without slipway?"""
         return self.ask(LEDGER_ROUTE, {"model": ""}).status == 404
 
+    def own_name(self) -> str | None:
+        """Whom does the server take us for? None where it has no logins."""
+        answer = self.ask("/api/2.0/mlflow/users/current", {})
+        return str(answer.json()["user"]["username"]) if answer.status == 200 else None
+
     def _in_tags(self, model: str | None, version: int | None, after: int) -> LedgerPage:
         """All that a server without slipway can tell: the entries that clients left in its versions' tags."""
         if model is None:

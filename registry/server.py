@@ -50,12 +50,16 @@ def create_app_auth(app: Flask = mlflow_app) -> object:
     """MLflow's entry point `slipway-auth`: behind its basic-auth, names proven by a login."""
     from mlflow.server import auth
 
+    from registry import token_login
+
     made = auth.create_app(app)
-    ours, theirs, page = _add_to(app), auth._find_validator, _add_static_prefix("/slipway/approvals")
+    ledger, theirs = _add_to(app), auth._find_validator
+    pages_and_tokens = (_add_static_prefix("/slipway/approvals"), *token_login.add_routes(app))
 
     def find_validator(req: Any) -> Callable[[], bool] | None:
         # basic-auth asks for a validator by path; whoever is logged in may read what the ledger says.
-        return auth._allow_authenticated if req.path in ours or req.path.startswith(page) else theirs(req)
+        ours = req.path in ledger or req.path.startswith(pages_and_tokens)
+        return auth._allow_authenticated if ours else theirs(req)
 
     auth._find_validator = find_validator  # it offers no door for routes that it does not know
     return made if made is app else _frozen(made)

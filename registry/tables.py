@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -50,6 +50,20 @@ FROZEN = sa.Table(
     sa.Column("path", sa.String(500), primary_key=True),
     sa.Column("model", sa.String(256), nullable=False),
     sa.Column("version", sa.Integer, nullable=False),
+)
+
+# Who may log in by a token (registry/tokens.py): never the token, only what its secret hashes to.
+TOKENS = sa.Table(
+    "slipway_tokens",
+    _METADATA,
+    sa.Column("id", sa.String(12), primary_key=True),
+    sa.Column("owner", sa.String(255), nullable=False),
+    sa.Column("login", sa.String(64), nullable=False),
+    sa.Column("note", sa.String(200), nullable=False),
+    sa.Column("created", sa.String(27), nullable=False),
+    sa.Column("expires", sa.String(27), nullable=False),
+    sa.Column("revoked", sa.String(27)),
+    sa.Column("hash", sa.String(64), nullable=False),
 )
 
 
@@ -157,17 +171,35 @@ def page(
     return [_entry(row) for row in session.execute(wanted)]
 
 
-def checked_last(session: Session, limit: int) -> list[tuple[str, int]]:
-    """The versions that were checked last, newest first."""
-    newest = sa.func.max(LEDGER.c.seq)
-    wanted = (
-        sa.select(LEDGER.c.model, LEDGER.c.version)
-        .where(LEDGER.c.kind == Kind.CHECKED.value)
-        .group_by(LEDGER.c.model, LEDGER.c.version)
-        .order_by(newest.desc())
-        .limit(limit)
-    )
-    return [(row.model, int(row.version)) for row in session.execute(wanted)]
+def checked_last() -> sa.Subquery:
+    """The versions that were ever checked, each with the number of its last check, to join with."""
+    newest = sa.func.max(LEDGER.c.seq).label("seq")
+    checked = sa.select(LEDGER.c.model, LEDGER.c.version, newest).where(LEDGER.c.kind == Kind.CHECKED.value)
+    return checked.group_by(LEDGER.c.model, LEDGER.c.version).subquery()
+
+
+class Fetched:
+    """All that the ledger says about some versions, in one query: to look at many, and to write nothing."""
+
+    def __init__(self, session: Session, versions: Collection[tuple[str, int]]) -> None:
+        """Read them now."""
+        self._entries: dict[tuple[str, int], list[Entry]] = {version: [] for version in versions}
+        these = [sa.and_(LEDGER.c.model == model, LEDGER.c.version == number) for model, number in versions]
+        if these:
+            for row in session.execute(sa.select(LEDGER).where(sa.or_(*these)).order_by(LEDGER.c.seq)):
+                self._entries[row.model, int(row.version)].append(_entry(row))
+
+    def append(self, draft: Draft) -> Entry:
+        """Never: this ledger is for reading."""
+        raise RuntimeError(f"the ledger was opened for reading, not to write that {draft.model} {draft.kind.value}")
+
+    def of_version(self, model: str, version: int) -> list[Entry]:
+        """All entries of one of these versions, oldest first."""
+        return self._entries[model, version]
+
+    def freeze(self, path: str, model: str, version: int) -> None:
+        """Never: this ledger is for reading."""
+        raise RuntimeError(f"the ledger was opened for reading, not to freeze {path} of {model}/{version}")
 
 
 def freeze(session: Session, path: str, model: str, version: int) -> None:

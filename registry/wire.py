@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import datetime
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, field_validator, model_validator
@@ -206,3 +207,14 @@ class LedgerPage(Shape):
     entries: tuple[EntryShape, ...]
     head_seq: int
     head_hash: str
+
+
+class TokenShape(Shape):
+    """What the server tells about a token; what it opens with, it tells once, beside this."""
+
+    id: str
+    owner: str
+    note: str
+    created: datetime
+    expires: datetime
+    revoked: datetime | None = None

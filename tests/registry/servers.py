@@ -21,7 +21,7 @@ AUTH_INI = """[mlflow]
 default_permission = MANAGE
 database_uri = sqlite:///basic_auth.db
 admin_username = root
-authorization_function = mlflow.server.auth:authenticate_request_basic_auth
+authorization_function = registry.token_login:authenticate_request
 grant_default_workspace_access = true
 auth_cache_ttl_seconds = 300
 """
