@@ -9,7 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.errors import ModelUnusable
-from registry.evaluation import Indices, Numbers, calibration, classification, discordant, regression, relative_gain
+from registry.evaluation import (
+    Indices,
+    Numbers,
+    calibration,
+    classification,
+    classification_intervals,
+    discordant,
+    regression,
+    regression_intervals,
+    relative_gain,
+)
+from registry.intervals import Interval
 from registry.measured import Calibration
 
 
@@ -39,6 +50,10 @@ class Classes:
     def measures(self, truth: NDArray[Any]) -> dict[str, float]:
         """Accuracy and recalls."""
         return classification(truth.astype(np.int64), self.said, self.labels)
+
+    def intervals(self, truth: NDArray[Any]) -> dict[str, Interval]:
+        """How sure each of these is, at 95 %."""
+        return classification_intervals(truth.astype(np.int64), self.said, self.labels)
 
     def against(self, champion: Answers, truth: NDArray[Any]) -> dict[str, Any]:
         """On how many rows is only one of the two right?"""
@@ -70,6 +85,10 @@ class Amounts:
     def measures(self, truth: NDArray[Any]) -> dict[str, float]:
         """Errors, and the variance explained."""
         return regression(truth.astype(np.float64), self.said)
+
+    def intervals(self, truth: NDArray[Any]) -> dict[str, Interval]:
+        """How sure each of these is, at 95 %."""
+        return regression_intervals(truth.astype(np.float64), self.said)
 
     def against(self, champion: Answers, truth: NDArray[Any]) -> dict[str, Any]:
         """By what share is the mean error smaller?"""

@@ -174,6 +174,7 @@ def _measured(
         dependencies=licences.required(mine.folder, said),
         scan=scan.scan(mine.folder, [file.path for file in mine.files]),
         unmeasured=unmeasured,
+        intervals=answers.intervals(rows.labels),
     )
 
 

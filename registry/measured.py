@@ -141,7 +141,10 @@ class Scan:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """All of it; None where it could not be measured, and `unmeasured` says why, by gate."""
+    """All of it; None where it could not be measured, and `unmeasured` says why, by gate.
+
+    `intervals` holds the 95 % interval of each measure, by its name.
+    """
 
     __pydantic_config__ = _STRICT
 
@@ -154,3 +157,4 @@ class Measured:
     rehearsal: Rehearsal | None = None
     scan: Scan | None = None
     unmeasured: Mapping[str, str] = field(default_factory=dict)
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)

@@ -16,7 +16,10 @@ WITHDRAWAL_TAG = "slipway.withdrawal"
 GLASS_TAG = "slipway.break_glass"
 _LONGEST = 1000
 _LONGEST_DESCRIPTION = 5000  # MLflow's column, model_versions.description
-_MARK = "[//]: # (below: kept by slipway)"  # Markdown that renders as nothing
+# Our part of a description, from the first to the last; a list of versions shows its first line as it is.
+_FIRST = "Gates and approvals, kept by slipway: "
+_LAST = "[//]: # (above: kept by slipway)"  # Markdown that renders as nothing
+_FIRST_ONCE = "[//]: # (below: kept by slipway)"  # how our part began until 2026-11, and then it had no last line
 
 
 def is_protected(key: str) -> bool:
@@ -49,8 +52,13 @@ def description(written: str | None, now: Standing, subject: str) -> str | None:
 
 
 def own_words(written: str | None) -> str:
-    """What people wrote, without our part."""
-    return (written or "").split(_MARK, 1)[0].rstrip()
+    """What people wrote, before our part and after it."""
+    text = written or ""
+    first = next((mark for mark in (_FIRST, _FIRST_ONCE) if mark in text), None)
+    if first is None:
+        return text.rstrip()
+    before, _, ours = text.partition(first)
+    return "\n\n".join(part.strip() for part in (before, ours.partition(_LAST)[2]) if part.strip())
 
 
 def _block(now: Standing, subject: str) -> str:
@@ -60,7 +68,15 @@ def _block(now: Standing, subject: str) -> str:
     said += [f"- **rejected** by {_said(r.by, r.at, r.comment)}" for r in now.rejections]
     model, _, number = subject.rpartition("/")
     link = f"[Approve or reject {subject}](slipway/approvals/{quote(model)}/{number})"
-    return "\n".join([_MARK, "", "| gate | verdict | numbers |", "|---|---|---|", *rows, "", *said, "", link])
+    table = ("| gate | verdict | numbers |", "|---|---|---|", *rows)
+    return "\n".join([f"{_FIRST}{_in_short(now)}", "", *table, "", *said, "", link, "", _LAST])
+
+
+def _in_short(now: Standing) -> str:
+    passed = "every gate passed" if now.evidence and now.evidence.passed else "not every gate passed"
+    no = ", ".join(f"rejected by {one.by}" for one in now.rejections)
+    yes = ", ".join(f"approved by {one.approver}" for one in now.approvals)
+    return f"{passed}, {', '.join(part for part in (no, yes) if part) or 'nobody approved it yet'}"
 
 
 def _evidence(evidence: Evidence) -> str:

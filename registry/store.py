@@ -334,19 +334,27 @@ class GovernedStore(Ledgered, SqlAlchemyStore):
         return None
 
     def waiting(self, limit: int = 50) -> list[Shown]:
-        """The versions checked last that are neither in Production nor archived."""
+        """The versions checked last not in Production nor archived, in as many queries however many wait."""
         with self._reading() as book:
-            rows: list[Shown] = []
-            for name, version in tables.checked_last(book.session, 10 * limit):
-                row = self._get_query(book.session, SqlModelVersion).filter(
-                    SqlModelVersion.name == name, SqlModelVersion.version == version,
-                    SqlModelVersion.current_stage.in_([Stage.NONE.value, Stage.STAGING.value]),
-                ).first()  # fmt: skip
-                if row is not None and len(rows) < limit:
-                    number = self._aliases(book.session, name).get(str(Stage.PRODUCTION.alias))
-                    champion = self._found(book, name, number) if number is not None else None
-                    rows.append(self._view(book, _found(row), champion))
-            return rows
+            newest = tables.checked_last()
+            rows = self._get_query(book.session, SqlModelVersion).join(
+                newest, sa.and_(newest.c.model == SqlModelVersion.name, newest.c.version == SqlModelVersion.version)
+            ).filter(SqlModelVersion.current_stage.in_([Stage.NONE.value, Stage.STAGING.value]))  # fmt: skip
+            waiting = [_found(row) for row in rows.order_by(newest.c.seq.desc()).limit(limit)]
+            champions = self._champions(book.session, {found.model for found in waiting})
+            told = tables.Fetched(book.session, {(f.model, f.number) for f in (*waiting, *champions.values())})
+            fetched = replace(book, pages=told)
+            views = [self._view(fetched, found, champions.get(found.model)) for found in waiting]
+            return [view for view in views if view.standing.evidence]  # a number that came back was not checked itself
+
+    def _champions(self, session: Session, names: set[str]) -> dict[str, Found]:
+        """The champion of each of these models that has one."""
+        aliases = plain_tables.ALIASES
+        rows = self._get_query(session, SqlModelVersion).join(aliases, sa.and_(
+            aliases.c.workspace == SqlModelVersion.workspace, aliases.c.name == SqlModelVersion.name,
+            aliases.c.version == SqlModelVersion.version,
+        )).filter(aliases.c.alias == Stage.PRODUCTION.alias, SqlModelVersion.name.in_(names))  # fmt: skip
+        return {found.model: found for found in map(_found, rows)}
 
     @contextmanager
     def _reading(self) -> Iterator[_OpenBook]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
-from statistics import NormalDist
 
 from registry.book import Found
+from registry.intervals import Interval, wilson
 from registry.standing import Standing
 from registry.words import Decision, Verdict
 
@@ -23,7 +22,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """One measure of candidate and champion; `interval` where one is known: of shares of rows, at 95 %."""
+    """One measure of candidate and champion, each with its 95 % interval where one is known."""
 
     name: str
     mine: float | None
@@ -34,11 +33,13 @@ class Beside:
 
 def side_by_side(row: Shown, champion: Shown | None) -> list[Beside]:
     """Every measure that either has."""
-    mine, theirs = _figures(row), _figures(champion) if champion else {}
+    mine, theirs = _figures(row), _figures(champion)
+    nothing = (None, None)
     return [
-        Beside(name, _value(mine, name), _value(theirs, name), _interval(mine, name), _interval(theirs, name))
+        Beside(name, mine.get(name, nothing)[0], theirs.get(name, nothing)[0],
+               mine.get(name, nothing)[1], theirs.get(name, nothing)[1])
         for name in sorted(mine.keys() | theirs.keys())
-    ]
+    ]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,28 +63,17 @@ def slices(row: Shown) -> list[SliceShown]:
     ]  # fmt: skip
 
 
-Figures = dict[str, tuple[float, int]]
+Figures = dict[str, tuple[float, Interval | None]]
 
 
-def _figures(shown: Shown) -> Figures:
-    evidence = shown.standing.evidence
-    return {m.name: (m.value, evidence.rows) for m in evidence.measures} if evidence else {}
-
-
-def _value(figures: Figures, name: str) -> float | None:
-    return figures[name][0] if name in figures else None
-
-
-def _interval(figures: Figures, name: str) -> tuple[float, float] | None:
-    """Only the accuracy is a share of all rows; how many rows a class has, the evidence does not say."""
-    return wilson(*figures[name]) if name == "accuracy" and name in figures else None
-
-
-def wilson(share: float, rows: int) -> tuple[float, float]:
-    """The 95 % interval of a share of so many rows: Wilson (1927), JASA 22, 209-212."""
-    z = NormalDist().inv_cdf(0.975)
-    centre, spread = share + z * z / (2 * rows), z * sqrt(share * (1 - share) / rows + z * z / (4 * rows * rows))
-    return max(0.0, (centre - spread) / (1 + z * z / rows)), min(1.0, (centre + spread) / (1 + z * z / rows))
+def _figures(shown: Shown | None) -> Figures:
+    """Each measure with its interval: the check's own; of evidence older than these, the accuracy's, a share of all."""
+    evidence = shown.standing.evidence if shown else None
+    if evidence is None:
+        return {}
+    sure = dict(evidence.measured.intervals) if evidence.measured else {}
+    old = {m.name: wilson(m.value, evidence.rows) for m in evidence.measures if m.name == "accuracy"}
+    return {m.name: (m.value, sure.get(m.name) or old.get(m.name)) for m in evidence.measures}
 
 
 @dataclass(frozen=True, slots=True)

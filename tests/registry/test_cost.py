@@ -64,6 +64,22 @@ def test_a_promotion_makes_as_many_queries_in_a_large_registry_as_in_a_small_one
     assert queries(few._engine, partial(read, few)) == queries(many._engine, partial(read, many))
 
 
+def test_what_waits_is_listed_in_as_many_queries_where_much_waits_and_as_each_versions_own_page_says(
+    pristine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    small = filled(tmp_path / "small.db", pristine, monkeypatch, 1, 2)
+    large = filled(tmp_path / "large.db", pristine, monkeypatch, 5, 4)
+    assert queries(small.engine, small.waiting) == queries(large.engine, large.waiting)
+    listed = large.waiting()
+    assert [str(one.found) for one in listed] == [f"m{m}/{n}" for m in (4, 3, 2, 1, 0) for n in (4, 3, 2)]
+    for one in listed:
+        alone = large.shown(one.found.model, one.found.number)
+        assert alone is not None
+        assert (one.standing, one.decision) == (alone[0].standing, alone[0].decision)
+    assert [str(one.found) for one in large.waiting(limit=2)] == ["m4/4", "m4/3"]
+
+
 def promote(store: SqlAlchemyStore) -> None:
     store.transition_model_version_stage("m0", 2, "Production", True)
 

@@ -65,9 +65,9 @@ def test_without_a_name_an_approval_typed_into_the_ui_does_not_count(server: str
 
 
 def test_an_unreleased_model_is_missing_over_rest_too(remote: World) -> None:
-    remote.candidate("waiting")
+    remote.candidate("unreleased")
     with pytest.raises(ReleaseMissing):
-        release("waiting")
+        release("unreleased")
 
 
 def test_json_encoded_twice_is_decided_like_any_other(server: str, remote: World) -> None:

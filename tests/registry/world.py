@@ -71,7 +71,7 @@ class World:
         """From here on, this person is at the keyboard."""
         self.monkeypatch.setenv("SLIPWAY_USER", name)
 
-    def train(self, *, wrong: float = 0.0) -> str:
+    def train(self, *, wrong: float = 0.0, **slices: NDArray[Any]) -> str:
         """Fit and log a classifier whose training labels are flipped for a share of rows; returns the run's id."""
         values, labels = points(1, 400)
         flipped = np.random.default_rng(2).uniform(size=len(labels)) < wrong
@@ -82,13 +82,13 @@ class World:
                 model, name="model", pip_requirements=[], input_example=held_out[:2],
                 metadata={"slipway": {"schema": 1, "task": "images", "kind": "classification", "labels": LABELS}},
             )  # fmt: skip
-            log_rows(self.folder, {"values": held_out}, truth, {"values": values}, labels)
+            log_rows(self.folder, {"values": held_out}, truth, {"values": values}, labels, **slices)
         return str(run.info.run_id)
 
-    def candidate(self, name: str = "images", *, wrong: float = 0.0) -> ModelVersion:
-        """Train and register, as whoever acts."""
+    def candidate(self, name: str = "images", *, wrong: float = 0.0, **slices: NDArray[Any]) -> ModelVersion:
+        """Train and register, as whoever acts; `slices` name the group of each held-out row, by column."""
         connect()
-        run_id = self.train(wrong=wrong)
+        run_id = self.train(wrong=wrong, **slices)
         model = mlflow.search_logged_models(
             filter_string=f"source_run_id = '{run_id}'", output_format="list"
         )[0]
@@ -104,7 +104,7 @@ class World:
         return found
 
 
-    def approved(self, name: str = "images", **how: float) -> ModelVersion:
+    def approved(self, name: str = "images", **how: Any) -> ModelVersion:
         """Ana's candidate, checked by CI and approved by bo."""
         version = self.candidate(name, **how)
         self.acting("ci")
@@ -114,6 +114,6 @@ class World:
         self.acting("ana")
         return version
 
-    def released(self, name: str = "images", **how: float) -> ModelVersion:
+    def released(self, name: str = "images", **how: Any) -> ModelVersion:
         """A version that stands in Production by the rules."""
         return mlflow_store.move(self.approved(name, **how), Stage.PRODUCTION)
