@@ -9,26 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import numpy as np
 import pytest
 import requests
 from matplotlib.figure import Figure
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
-from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.wait import WebDriverWait
 
-from registry import Stage, check
+from registry import Evidence, Stage, check
 from tests.chromium import chromium
-from tests.registry.servers import ADMIN, PASSWORD
-from tests.registry.world import World
+from tests.registry.registry_ui import MOVING, ByUI, find, log_in, saying, set_up, wait
+from tests.registry.servers import PASSWORD
+from tests.registry.world import ROWS, World
 
-WAIT = 60
-# The registry UI with stages, light, and without the assistant in front of it.
-SETTINGS = {
-    "_mlflow_user_setting_dismiss_next_model_registry_ui": "true",
-    "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": "true",
-    "mlflow.assistant.panelOpen_v1": "false",
-}
+COLOURS = np.where(np.arange(ROWS) % 3, "blue", "red")
 
 
 @pytest.fixture(scope="module")
@@ -36,30 +30,6 @@ def browser() -> Iterator[WebDriver]:
     opened = chromium()
     yield opened
     opened.quit()
-
-
-def find(browser: WebDriver, xpath: str) -> WebElement:
-    """The first element like this that can be seen, once it can."""
-
-    def seen(_: WebDriver) -> WebElement | None:
-        return next((e for e in browser.find_elements(By.XPATH, xpath) if e.is_displayed()), None)
-
-    found = WebDriverWait(browser, WAIT).until(seen, message=xpath)
-    assert found is not None
-    return found
-
-
-def saying(browser: WebDriver, text: str) -> str:
-    """Wait until the page says this somewhere; answers with all that it says."""
-    WebDriverWait(browser, WAIT).until(lambda _: text in browser.find_element(By.TAG_NAME, "body").text, message=text)
-    return browser.find_element(By.TAG_NAME, "body").text
-
-
-def log_in(browser: WebDriver, name: str) -> None:
-    """Send this login along from here on (with it in the address, pages may not fetch)."""
-    login = base64.b64encode(f"{name}:{ADMIN[1] if name == ADMIN[0] else PASSWORD}".encode()).decode()
-    browser.execute_cdp_cmd("Network.enable", {})
-    browser.execute_cdp_cmd("Network.setExtraHTTPHeaders", {"headers": {"Authorization": f"Basic {login}"}})
 
 
 @pytest.fixture
@@ -74,7 +44,7 @@ def checked(logins: str, world: World) -> Iterator[World]:
 def test_a_reviewer_approves_on_the_page(browser: WebDriver, logins: str, checked: World, pictures: Path) -> None:
     check.check(checked.candidate("page", wrong=0.05))
     move_as_bo(logins, "page")
-    version = checked.candidate("page")
+    version = checked.candidate("page", colour=COLOURS)
     described(version.run_id)
     check.check(version)
     log_in(browser, "bo")
@@ -86,13 +56,49 @@ def test_a_reviewer_approves_on_the_page(browser: WebDriver, logins: str, checke
     assert "no approval" in page
     assert "against champion 1 (95 %" in page
     assert "Trained by ana" in page
+    assert "colour=red 67 accuracy" in page
     plot = find(browser, "//img")
-    WebDriverWait(browser, WAIT).until(lambda _: int(str(plot.get_property("naturalWidth"))) > 0, message="the plot")
+    wait(browser, lambda _: int(str(plot.get_property("naturalWidth"))) > 0, "the plot")
     find(browser, "//textarea").send_keys("the reds are fine")
     whole_page(browser, pictures / "approve.png")
     find(browser, "//button[text()='Approve']").click()
     assert "page/2 may enter Production" in saying(browser, "approved sha256")
     browser.save_screenshot(str(pictures / "approved.png"))
+
+
+def test_the_report_of_a_check_is_a_page_in_the_runs_artifacts_and_the_same_page_when_downloaded(
+    browser: WebDriver, logins: str, checked: World, pictures: Path
+) -> None:
+    check.check(checked.candidate("report"))
+    move_as_bo(logins, "report")
+    version = checked.candidate("report", wrong=0.2, colour=COLOURS)
+    found = check.check(version, draw=True)
+    run_id = version.run_id
+    log_in(browser, "bo")
+    set_up(browser, logins, {})
+    browser.get(f"{logins}/#/experiments/0/runs/{run_id}/artifacts/check/report.html")
+    browser.switch_to.frame(find(browser, "//iframe"))
+    read_as_a_report(browser, found)
+    browser.switch_to.default_content()
+    browser.save_screenshot(str(pictures / "report-in-the-run.png"))
+    kept = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path="check/report.html",
+                                               dst_path=str(checked.folder))  # fmt: skip
+    browser.get(Path(kept).as_uri())
+    read_as_a_report(browser, found)
+    whole_page(browser, pictures / "report.png")
+
+
+def read_as_a_report(browser: WebDriver, found: Evidence) -> None:
+    """The page that is open says what the check found, and shows every figure."""
+    page = saying(browser, f"report/2 {'every gate passed' if found.passed else 'not every gate passed'}")
+    for verdict in found.verdicts:
+        assert f"{verdict.gate} {verdict.outcome.value} {verdict.reason}" in page
+    assert "beside report/1, which is in Production" in page
+    assert "against champion 1 (95 %" in page
+    assert "colour=red 67" in page
+    pictures = browser.find_elements(By.TAG_NAME, "img")
+    assert [picture.get_attribute("alt") for picture in pictures] == ["Measures", "Confusion"]
+    wait(browser, lambda _: all(int(str(one.get_property("naturalWidth"))) > 0 for one in pictures), "the figures")
 
 
 def move_as_bo(address: str, name: str) -> None:
@@ -121,32 +127,23 @@ def whole_page(browser: WebDriver, path: Path) -> None:
     path.write_bytes(base64.b64decode(taken["data"]))
 
 
-def move_in_the_ui(browser: WebDriver, address: str, name: str, who: str) -> None:
-    """Pick Production in the registry UI's stage menu and press OK."""
-    log_in(browser, who)
-    browser.get(f"{address}/")
-    for key, value in SETTINGS.items():
-        browser.execute_script("localStorage.setItem(arguments[0], arguments[1])", key, value)
-    browser.get(f"{address}/#/models/{name}/versions/1")
-    browser.refresh()
-    find(browser, "//*[contains(@class, 'mlflow-stage-transition-dropdown')]").click()
-    find(browser, "//*[@role='menuitem'][contains(., 'Production')]").click()
-    find(browser, "//*[@role='dialog']//button[contains(., 'OK')]").click()
-
-
 def test_the_registry_ui_refuses_author_ci_and_admin_and_obeys_a_reviewer(
     browser: WebDriver, logins: str, checked: World, pictures: Path
 ) -> None:
     check.check(checked.candidate("ui"))
-    move_in_the_ui(browser, logins, "ui", who="ana")
-    assert "author ana does not count" in saying(browser, "ui/1 may not enter Production")
-    browser.save_screenshot(str(pictures / "refused-in-the-ui.png"))
-    for who, why in (("ci", "ci is a CI identity"), ("root", "root is not among the policy's approvers")):
-        move_in_the_ui(browser, logins, "ui", who=who)
-        assert why in saying(browser, why)
+    ui = ByUI(logins, {}, browser=browser)
+    ui.listen()
+    for who, why in (("ana", "author ana does not count"), ("ci", "ci is a CI identity"),
+                     ("root", "root is not among the policy's approvers")):  # fmt: skip
+        ui.begin_move(who, "ui", "Production")
+        ui.confirm_move()
+        assert why in saying(browser, "ui/1 may not enter Production")
+        wait(browser, lambda b: not b.execute_script(MOVING), "the reason in its place")
+        browser.save_screenshot(str(pictures / f"refused-in-the-ui-{who}.png"))
+        ui.close()
     assert checked.stages("ui") == {1: (Stage.NONE, ())}
-    move_in_the_ui(browser, logins, "ui", who="bo")
-    WebDriverWait(browser, WAIT).until(lambda _: checked.stages("ui") == {1: (Stage.PRODUCTION, ("champion",))})
+    assert ui.move("bo", "ui", "Production").ok
+    assert checked.stages("ui") == {1: (Stage.PRODUCTION, ("champion",))}
     browser.refresh()
     saying(browser, "by moving it to Production")
     browser.save_screenshot(str(pictures / "moved-in-the-ui.png"))
