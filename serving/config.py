@@ -11,9 +11,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from . import limits
 from .errors import ConfigurationInvalid
+from .judging_settings import JudgingSettings
 from .lambda_settings import Caller, DeadLetter, Retention, VpcSettings, checked
 from .sagemaker_settings import SECTIONS, SageMakerSettings
-from .traffic import BIAS, DISAGREEMENT, ERRORS, HALF, LATENCY, SHIFT, TAIL, Limit, Schedule
+from .traffic import HALF, LATENCY, TAIL, Limit, Schedule
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -26,16 +27,11 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class CanarySettings(_Section):
-    """How does a new version take over from the old one?
+class CanarySettings(JudgingSettings):
+    """How does a new version take over from the old one? ``least`` are requests that it answered since it began.
 
     Attributes:
         shares: of the requests, rising to 1: the new version is watched at each before the next.
-        least: requests that it must have answered, since it began, before its share grows.
-        alpha: the probability of sending back a version that keeps within every limit.
-        errors, disagreement, score_shift: the share of requests put up with that fail, that name another label than
-            the old version, or whose score differs from its by more than ``score_step``.
-        score_bias: by so many of the old scores' standard deviations may most scores move to the same side.
         latency_ratio: so many times the old version's time may most requests, and its slowest twentieth, take; null
             leaves times unjudged.
         latency_ms: and so many milliseconds more in any case.
@@ -43,13 +39,6 @@ class CanarySettings(_Section):
     """
 
     shares: tuple[float, ...] = (0.1, 0.5, 1.0)
-    least: int = Field(100, ge=1)
-    alpha: float = Field(0.01, gt=0, lt=1)
-    errors: float = Field(0.01, gt=0, lt=1)
-    disagreement: float = Field(0.05, gt=0, lt=1)
-    score_shift: float = Field(0.2, gt=0, lt=1)
-    score_step: float = Field(0.1, gt=0)
-    score_bias: float = Field(0.1, ge=0)
     latency_ratio: float | None = Field(1.25, ge=1)
     latency_ms: float = Field(1.0, ge=0)
     patience: float = Field(900, gt=0)
@@ -70,9 +59,7 @@ class CanarySettings(_Section):
         times = (Limit(LATENCY, HALF, f"over {ratio:g} times the old version's"),
                  Limit(TAIL, HALF, "that one version alone answers beyond the old p95 are the new one's"),
                  ) if ratio else ()
-        answers = (Limit(DISAGREEMENT, self.disagreement), Limit(SHIFT, self.score_shift),
-                   Limit(BIAS, HALF, "moved to the same side"))
-        return Limit(ERRORS, self.errors), *times, *(answers if compared else ())
+        return self.failures, *times, *(self.answers if compared else ())
 
 
 class LambdaSettings(_Section):

@@ -6,8 +6,9 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from .judging_settings import JudgingSettings
 from .limits import ALARMS, BAKING, FIRST_SHARE, SERVERLESS_REQUESTS
-from .traffic import BIAS, DISAGREEMENT, ERRORS, HALF, SHIFT, Limit, Schedule
+from .traffic import Limit, Schedule
 
 Seconds = int
 _TOPIC = r"^arn:aws[a-z-]*:sns:[a-z0-9-]*:\d{12}:[a-zA-Z0-9_.-]+$"
@@ -101,29 +102,17 @@ class AsynchronousSettings(_Section):
         return self
 
 
-class ShadowSettings(_Section):
+class ShadowSettings(JudgingSettings):
     """How is a new release tried on copies of the requests, whose answers nobody gets, before it answers any?
 
     Attributes:
         share: of the requests that are copied.
         instances: that it is tried on.
-        least: pairs of answers that must have been seen before it takes over.
-        alpha: the probability of refusing a release that keeps within every limit.
-        errors, disagreement, score_shift: the share of requests put up with that fail, that name another label than
-            what was served, or whose score differs from it by more than ``score_step``.
-        score_bias: by so many of the served scores' standard deviations may most scores move to the same side.
         patience: seconds to wait for the least number; then the old release goes on alone.
     """
 
     share: float = Field(1.0, gt=0, le=1)
     instances: int = Field(1, ge=1)
-    least: int = Field(100, ge=1)
-    alpha: float = Field(0.01, gt=0, lt=1)
-    errors: float = Field(0.01, gt=0, lt=1)
-    disagreement: float = Field(0.05, gt=0, lt=1)
-    score_shift: float = Field(0.2, gt=0, lt=1)
-    score_step: float = Field(0.1, gt=0)
-    score_bias: float = Field(0.1, ge=0)
     patience: Seconds = Field(3600, ge=1)
 
     @property
@@ -133,8 +122,7 @@ class ShadowSettings(_Section):
 
     def limits(self) -> tuple[Limit, ...]:
         """What is judged? Times are not: CloudWatch has no pairs of them."""
-        return (Limit(ERRORS, self.errors), Limit(DISAGREEMENT, self.disagreement), Limit(SHIFT, self.score_shift),
-                Limit(BIAS, HALF, "moved to the same side"))
+        return self.failures, *self.answers
 
 
 class SageMakerSettings(_Section):
