@@ -62,6 +62,18 @@ class CanarySettings(JudgingSettings):
         return self.failures, *times, *(self.answers if compared else ())
 
 
+class LinearSettings(_Section):
+    """By how many percent of the requests does a new version's share grow, and how many seconds does each last?"""
+
+    size: int = Field(10, ge=1, le=50)
+    wait: int = Field(300, ge=0)
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Which shares are these, rising to 1?"""
+        return (*(share / 100 for share in range(self.size, 100, self.size)), 1.0)
+
+
 class LambdaSettings(_Section):
     """How is a model run on Lambda?
 
@@ -82,7 +94,8 @@ class LambdaSettings(_Section):
         url_callers: accounts, or ARNs of users and roles, that the alias lets in beside this account's own.
         log_retention: days; None leaves the log group as it is.
         canary: None points the alias at once after the golden requests were answered.
-        alarms: of CloudWatch, none of which may be firing before a deploy begins.
+        linear: the share grows evenly instead, judged by the limits of ``canary``, or by their defaults.
+        alarms: of CloudWatch, none of which may be firing before a deploy begins, nor while a version takes over.
     """
 
     runtime: Runtime | None = None
@@ -101,7 +114,15 @@ class LambdaSettings(_Section):
     url_callers: tuple[Caller, ...] = ()
     log_retention: Retention | None = None
     canary: CanarySettings | None = None
+    linear: LinearSettings | None = None
     alarms: tuple[str, ...] = Field((), max_length=10)
+
+    @property
+    def takeover(self) -> CanarySettings | None:
+        """By which shares does a new version take over, and by which limits is it judged? None: at once."""
+        if self.linear is None:
+            return self.canary
+        return (self.canary or CanarySettings()).model_copy(update={"shares": self.linear.shares})
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -110,6 +131,8 @@ class LambdaSettings(_Section):
                              f"reserved must be at least {2 * self.provisioned}, found {self.reserved}")
         if self.url_callers and self.url == "none":
             raise ValueError("url_callers are let in by the URL, and there is none. Next: url: iam")
+        if self.linear and self.canary and "shares" in self.canary.model_fields_set:
+            raise ValueError("canary.shares and linear are two ways for a share to grow; choose one")
         return self
 
 
@@ -180,6 +203,7 @@ def _fault(fault: ErrorDetails) -> str:
         ("lambda",): tuple(LambdaSettings.model_fields),
         ("lambda", "canary"): tuple(CanarySettings.model_fields),
         ("lambda", "vpc"): tuple(VpcSettings.model_fields),
+        ("lambda", "linear"): tuple(LinearSettings.model_fields),
         **SECTIONS,
     }
     near = get_close_matches(str(fault["loc"][-1]), sections[fault["loc"][:-1]], n=1, cutoff=0)

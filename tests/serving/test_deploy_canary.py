@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +67,20 @@ def aws(bundles: dict[str, Bundle], tmp_path: Path) -> Iterator[Aws]:
 
 
 def deploy(aws: Aws, bundle: Bundle, scratch: Path, *, probes: list[Any] | None = None,
-           canary: CanarySettings | None = None, sleep: Callable[[float], None] = lambda seconds: None) -> list[str]:
-    """Deploy a bundle; the kinds of the steps."""
-    settings = Settings.model_validate({"lambda": {"canary": canary}})
+           canary: CanarySettings | None = None, sleep: Callable[[float], None] = lambda seconds: None,
+           **options: Any) -> list[str]:
+    """Deploy a bundle; the kinds of the steps. The clock goes on while it sleeps, and nobody waits for it."""
+    settings = Settings.model_validate({"lambda": {"canary": canary, **options}})
+    began, slept = datetime.now(UTC), [0.0]
+
+    def sleeps(seconds: float) -> None:
+        slept[0] += seconds if "linear" in options else 0
+        sleep(seconds)
+
     plan = LambdaTarget(aws, settings).plan(bundle, scratch, lambda line: None)
-    watcher = Canary(canary or CanarySettings(), probes or (), sleep=sleep)
+    chosen = settings.lambda_
+    watcher = Canary(chosen.takeover or CanarySettings(), probes or (), sleep=sleeps, alarms=chosen.alarms,
+                     now=lambda: (began if "linear" in options else datetime.now(UTC)) + timedelta(seconds=slept[0]))
     golden = read_golden(bundle.folder / "golden.npz")
     execute(plan, aws, LambdaHands(aws, golden, watcher), lambda step, seconds: None)
     return [f"{step.share:.0%}" if isinstance(step, Shift) else type(step).__name__ for step in plan.steps]
@@ -146,6 +155,66 @@ def test_callers_who_wait_longer_send_a_version_back_without_any_probe(
     patient = CANARY.model_copy(update={"patience": 60, "shares": (0.5, 1.0)})
     with pytest.raises(CanaryFailed, match=r"latency: \d+ of \d+ requests over 1.25 times"):
         deploy(aws, bundles["slow"], tmp_path / "slow", canary=patient, sleep=asked_by_callers)
+    assert served(aws) == ("1", ())
+
+
+LINEAR: dict[str, Any] = {"linear": {"size": 25, "wait": 60}}
+LIMITS = CanarySettings(least=20, patience=1)
+
+
+def test_a_linear_shift_stays_at_each_share_for_its_time(
+    aws: Aws, bundles: dict[str, Bundle], tmp_path: Path
+) -> None:
+    looks: list[tuple[str, float]] = []
+
+    def look(seconds: float) -> None:
+        looks.append((str(served(aws)[1]), seconds))
+
+    steps = deploy(aws, bundles["near"], tmp_path / "near", probes=PROBES, canary=LIMITS, sleep=look, **LINEAR)
+    assert steps[-6:] == ["AskGolden", "25%", "50%", "75%", "PointAlias", "Done"]
+    shares = {share: sum(seconds for other, seconds in looks if other == share) for share, _ in looks}
+    assert shares == {"(('2', 0.25),)": 60, "(('2', 0.5),)": 60, "(('2', 0.75),)": 60}
+    assert served(aws) == ("2", ())
+
+
+def test_a_linear_shift_is_judged_as_a_canary_is(aws: Aws, bundles: dict[str, Bundle], tmp_path: Path) -> None:
+    with pytest.raises(CanaryFailed, match=r"sent back at 25%.*disagreement"):
+        deploy(aws, bundles["far"], tmp_path / "far", probes=PROBES, canary=LIMITS, **LINEAR)
+    assert served(aws) == ("1", ())
+
+
+def test_a_killed_linear_shift_is_finished_by_the_next_run(
+    aws: Aws, bundles: dict[str, Bundle], tmp_path: Path
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def killed(seconds: float) -> None:
+        if served(aws)[1] == (("2", 0.5),):
+            raise Killed
+
+    with pytest.raises(Killed):
+        deploy(aws, bundles["near"], tmp_path / "near", probes=PROBES, canary=LIMITS, sleep=killed, **LINEAR)
+    assert served(aws) == ("1", (("2", 0.5),))
+    deploy(aws, bundles["near"], tmp_path / "again", probes=PROBES, canary=LIMITS, **LINEAR)
+    assert served(aws) == ("2", ())
+    assert [state.version for state in aws.functions.versions(NAME)] == ["1", "2"], "nothing is published twice"
+
+
+def test_an_alarm_that_begins_to_fire_sends_the_version_back(
+    aws: Aws, bundles: dict[str, Bundle], tmp_path: Path
+) -> None:
+    cloudwatch = boto3.client("cloudwatch")
+    cloudwatch.put_metric_alarm(
+        AlarmName="watched", Namespace="Any", MetricName="Bad", Statistic="Sum", Period=60, EvaluationPeriods=1,
+        Threshold=1, ComparisonOperator="GreaterThanThreshold", TreatMissingData="ignore")
+
+    def fire(seconds: float) -> None:
+        cloudwatch.set_alarm_state(AlarmName="watched", StateValue="ALARM", StateReason="a test")
+
+    with pytest.raises(CanaryFailed, match=r"the alarm watched is firing\. Version 1 has all"):
+        deploy(aws, bundles["near"], tmp_path / "near", probes=PROBES, canary=LIMITS, sleep=fire, alarms=["watched"],
+               **LINEAR)
     assert served(aws) == ("1", ())
 
 

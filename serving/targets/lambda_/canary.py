@@ -27,6 +27,7 @@ class Canary:
         probes: requests that both versions are asked, each once; without any, predictions are not compared.
         sleep, now: the clock, for tests.
         judged: what each test saw, at the last look.
+        alarms: of CloudWatch, any of which sends the new version back.
     """
 
     settings: CanarySettings
@@ -34,6 +35,7 @@ class Canary:
     sleep: Callable[[float], None] = time.sleep
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     judged: tuple[Judged, ...] = ()
+    alarms: Sequence[str] = ()
     _evidence: Evidence | None = None
 
     def run(self, aws: Aws, step: Shift, version: str) -> None:
@@ -59,16 +61,24 @@ class Canary:
 
     def _opinion(self, aws: Aws, step: Shift, version: str, evidence: Evidence) -> Opinion:
         limits, schedule = self.settings.limits(compared=bool(self.probes)), self.settings.schedule
-        ends = self.now().timestamp() + self.settings.patience
+        lasts = self.now().timestamp() + step.wait
+        ends = lasts + self.settings.patience
         evidence.ask(aws, step, version)
         while True:
             opinion = judge(limits, evidence.look(aws, step, version), schedule)
             self.judged = evidence.told(opinion.judged)
-            if opinion.judgement is not Judgement.WAIT:
+            if firing := self._firing(aws):
+                return Opinion(Judgement.BACK, f"the alarm {', '.join(firing)} is firing")
+            if opinion.judgement is Judgement.BACK or (
+                    opinion.judgement is Judgement.GO_ON and self.now().timestamp() >= lasts):
                 return opinion
             if self.now().timestamp() >= ends:
                 return Opinion(Judgement.WAIT, f"only {opinion.reason} came in {self.settings.patience:.0f} s")
             self.sleep(LOOK_EVERY)
+
+    def _firing(self, aws: Aws) -> list[str]:
+        states = aws.metrics.alarms(self.alarms) if self.alarms else {}
+        return [name for name, state in states.items() if state == "ALARM"]
 
 
 def _share(aws: Aws, step: Shift, shares: dict[str, float]) -> None:

@@ -49,6 +49,7 @@ class Wanted:
         spec: the function, its layer not yet known.
         shipped: the same for the journal, the SHA-256 of the layer's zip not yet known.
         shares: by which the new version takes over from the old one; empty means at once.
+        wait: seconds that each share lasts at least.
     """
 
     title: str
@@ -59,6 +60,7 @@ class Wanted:
     spec: FunctionSpec
     shipped: LambdaShipped
     shares: tuple[float, ...] = ()
+    wait: float = 0.0
 
     @property
     def layer_key(self) -> str:
@@ -144,7 +146,8 @@ def wanted(bundle: Bundle, code: Path, *, runtime: str, settings: Settings, buck
         layer=layer,
         spec=spec_of(shipped, names.function_name(settings, manifest.name), layer=None),
         shipped=shipped,
-        shares=options.canary.shares if options.canary else (),
+        shares=options.takeover.shares if options.takeover else (),
+        wait=options.linear.wait if options.linear else 0.0,
     )
 
 
@@ -231,7 +234,7 @@ def plan(wanted: Wanted, observed: Observed, logbook: Logbook[LambdaShipped], la
     made_ready = around.ready(spec.name, version, shipped.around, observed.around)
     if version is None or version != observed.alias or observed.shared:
         steps += [AskGolden(spec.name, version), *made_ready]
-        steps += _takeover(spec.name, version, observed.alias, wanted.shares)
+        steps += _takeover(wanted, version, observed.alias)
     else:
         steps += made_ready
     steps += around.last(spec.name, names.ALIAS, version, shipped.around, observed.around)
@@ -242,12 +245,14 @@ def plan(wanted: Wanted, observed: Observed, logbook: Logbook[LambdaShipped], la
         observed.seq, shipped, published=version or "", previous=observed.alias or ""))
 
 
-def _takeover(function: str, version: str | None, was: str | None, shares: Sequence[float]) -> list[Step]:
+def _takeover(wanted: Wanted, version: str | None, was: str | None) -> list[Step]:
     """Point the alias at the version; where another one serves, by way of the canary's shares."""
+    function = wanted.spec.name
     point = PointAlias(function, names.ALIAS, version, was)
     if was is None or was == version:
         return [point]
-    return [*(Shift(function, names.ALIAS, version, was, share) for share in shares if share < 1), point]
+    return [*(Shift(function, names.ALIAS, version, was, share, wanted.wait) for share in wanted.shares if share < 1),
+            point]
 
 
 def runs(state: FunctionState, spec: FunctionSpec) -> bool:

@@ -71,7 +71,7 @@ def _reads(aws: Aws, settings: Settings, function: str, bucket: str) -> dict[str
         "lambda:GetFunctionUrlConfig": lambda: held.url(function, names.ALIAS),
         "lambda:GetPolicy": lambda: held.grants(function, names.ALIAS),
     }
-    if chosen.canary:
+    if chosen.takeover:
         found["cloudwatch:GetMetricStatistics"] = lambda: aws.metrics.answered(
             function, names.ALIAS, "1", datetime.now(UTC))
     if chosen.alarms:

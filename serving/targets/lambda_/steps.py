@@ -121,10 +121,12 @@ class Shift(Step):
     version: str | None
     was: str
     share: float
+    wait: float = 0.0
 
     def __str__(self) -> str:
         new = f"version {self.version}" if self.version else "the new version"
-        return f"shift       {self.share:.0%} of {self.function}:{self.alias} to {new}, and watch"
+        lasts = f" for {self.wait:g} s" if self.wait else ""
+        return f"shift       {self.share:.0%} of {self.function}:{self.alias} to {new}, and watch{lasts}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,8 @@ class LambdaTarget:
 
     def hands(self, golden: Golden, probes: Sequence[Any] = ()) -> LambdaHands:
         """Who runs the plans above?"""
-        return LambdaHands(self.aws, golden, Canary(self.settings.lambda_.canary or CanarySettings(), probes))
+        chosen = self.settings.lambda_
+        return LambdaHands(self.aws, golden, Canary(chosen.takeover or CanarySettings(), probes, alarms=chosen.alarms))
 
     def in_service(self, model: str, *, thoroughly: bool) -> InService:
         """What the alias names, and whether it is what the journal says was shipped."""
