@@ -6,8 +6,8 @@ container server reads it where Pillow is installed; elsewhere it is answered wi
 
 from __future__ import annotations
 
+import struct
 import zlib
-from array import array
 from collections.abc import Callable, Iterator
 from itertools import accumulate
 from typing import NamedTuple
@@ -60,8 +60,16 @@ def read(body: bytes, tensor: Tensor, limits: Limits) -> Block:
     scale = [low + value * ((high - low) / 255.0) for value in range(256)]
     if not tensor.dtype.startswith("float"):
         scale = [int(value) for value in scale]
-    values = map(scale.__getitem__, coloured.data)
-    return Block(tensor.dtype, shape, array(CODES[tensor.dtype], values).tobytes())
+    return Block(tensor.dtype, shape, _looked_up(coloured.data, struct.pack(f"<256{CODES[tensor.dtype]}", *scale)))
+
+
+def _looked_up(data: bytes, table: bytes) -> bytes:
+    """For each byte its entry of a table of 256, one byte of the entry after the other: a fraction of the time of a look-up each."""
+    size = len(table) // 256
+    found = bytearray(size * len(data))
+    for lane in range(size):
+        found[lane::size] = data.translate(table[lane::size])
+    return bytes(found)
 
 
 def _coloured(pixels: Pixels, channels: int) -> Pixels:
@@ -69,7 +77,9 @@ def _coloured(pixels: Pixels, channels: int) -> Pixels:
     if pixels.channels == channels:
         return pixels
     if channels == 3:
-        return pixels._replace(channels=3, data=bytes(value for value in data for _ in range(3)))
+        tripled = bytearray(3 * len(data))
+        tripled[::3] = tripled[1::3] = tripled[2::3] = data
+        return pixels._replace(channels=3, data=bytes(tripled))
     # ITU-R 601, as Pillow converts to grey.
     grey = bytes([round(0.299 * r + 0.587 * g + 0.114 * b)
                   for r, g, b in zip(data[::3], data[1::3], data[2::3], strict=True)])

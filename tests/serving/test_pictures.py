@@ -118,3 +118,17 @@ def test_a_colour_jpeg_keeps_its_colours(monkeypatch: pytest.MonkeyPatch) -> Non
     body = photo("RGB")
     wanted = np.asarray(Image.open(io.BytesIO(body)))[None]
     np.testing.assert_array_equal(np.asarray(images.read(body, COLOUR, Limits())), wanted)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int32", "uint8"])
+def test_pixels_become_numbers_of_the_type_that_the_model_takes(dtype: str) -> None:
+    tensor = Tensor("image", dtype, (None, 8, 8, 3), (0.0, 255.0))
+    read = images.read(packed(Image.fromarray(DOTS), "PNG"), tensor, Limits())
+    assert read.dtype == dtype
+    np.testing.assert_array_equal(np.asarray(read)[0], DOTS.astype(dtype))
+
+
+def test_a_grey_picture_is_three_times_its_grey_where_the_model_takes_colour() -> None:
+    grey = Image.fromarray(DOTS).convert("L")
+    read = images.read(packed(grey, "PNG"), COLOUR, Limits())
+    np.testing.assert_array_equal(np.asarray(read)[0], np.asarray(grey)[..., None].repeat(3, -1))
