@@ -64,7 +64,7 @@ def read(body: bytes, tensor: Tensor, limits: Limits) -> Block:
 
 
 def _looked_up(data: bytes, table: bytes) -> bytes:
-    """For each byte its entry of a table of 256, one byte of the entry after the other: a fraction of the time of a look-up each."""
+    """For each byte its entry of a table of 256; one byte of all entries after the other, which is fast."""
     size = len(table) // 256
     found = bytearray(size * len(data))
     for lane in range(size):
