@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -48,6 +48,33 @@ def took(text: str) -> Took | None:
         return None
     start = _START.search(text, found.start())
     return Took(found[1], float(found[2]), float(start[1]) if start else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What did one version answer?
+
+    Attributes:
+        times: when each request was done, and its milliseconds; first answers of new environments are not among them.
+        starts: the milliseconds that new environments took before their first answer.
+    """
+
+    times: list[tuple[float, float]]
+    starts: list[float]
+
+
+def answered(lines: Iterable[Line], version: str, but: Collection[str] = ()) -> Answered:
+    """What do these lines tell of a version's requests? Lambda names the version in each log stream.
+
+    Args:
+        lines: of the function's log.
+        version: the Lambda version.
+        but: ids of requests that do not count.
+    """
+    found = [(line.at.timestamp(), report) for line in lines if f"[{version}]" in line.stream
+             and (report := took(line.text)) and report.request not in but]
+    return Answered([(at, report.milliseconds) for at, report in found if report.start is None],
+                    [report.start for _, report in found if report.start is not None])
 
 
 @dataclass(slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from benchmarks.canary import GOOD, Fault, interval, sent_back
 from serving.comparing import Answers, Meanwhile, Times
 from serving.config import CanarySettings
-from serving.logs import took
+from serving.logs import Line, answered, took
 from serving.traffic import BIAS, DISAGREEMENT, LATENCY, SHIFT, TAIL, Count
 
 MILLISECONDS = st.floats(0.1, 1000, allow_nan=False)
@@ -94,6 +96,18 @@ def test_lambdas_own_report_tells_time_and_start(text: str, milliseconds: float,
     said = took(text)
     assert said is not None
     assert (said.request, said.milliseconds, said.start) == ("a-1", milliseconds, start)
+
+
+def test_a_new_environments_first_answer_is_told_apart_and_other_versions_and_our_own_requests_do_not_count() -> None:
+    at = datetime(2026, 1, 2, tzinfo=UTC)
+
+    def line(stream: str, request: str, rest: str = "") -> Line:
+        said = f"REPORT RequestId: {request}\tDuration: 5.00 ms\t{rest}"
+        return Line(at, f"2026/01/02/[{stream}]a1b2", said, request)
+
+    found = answered([line("2", "cold", "\tInit Duration: 300.00 ms"), line("2", "warm"), line("12", "other"),
+                      line("2", "probe")], "2", but={"probe"})
+    assert (found.times, found.starts) == ([(at.timestamp(), 5.0)], [300.0])
 
 
 def test_a_log_without_a_report_tells_no_time() -> None:

@@ -21,7 +21,7 @@ from ...aws import Aws
 from ...comparing import Answers, Meanwhile, Times
 from ...config import CanarySettings
 from ...errors import AwsFailed, AwsMissing
-from ...logs import GROUPS, REPORT, Following, Line, Took, took
+from ...logs import GROUPS, REPORT, Following, Took, answered, took
 from ...traffic import ERRORS, LATENCY, Count, Judged
 from .steps import Shift
 
@@ -107,17 +107,11 @@ class Evidence:
             lines = self._log.new(aws.logs.lines(GROUPS["lambda"] + step.function, self._log.since, REPORT))
         except AwsMissing:  # nobody asked anything yet
             return
-        came: dict[str, list[tuple[float, float]]] = {
-            which: self._took(lines, which, number) for which, number in ((OLD, step.was), (NEW, version))}
-        for old, new in self._meanwhile.add(old=came[OLD], new=came[NEW]):
-            self._times.add(old, new)
-
-    def _took(self, lines: Sequence[Line], which: str, version: str) -> list[tuple[float, float]]:
-        """When did callers' requests to a version come, and how long did each take?"""
-        found = [(line.at.timestamp(), report) for line in lines if f"[{version}]" in line.stream
-                 and (report := took(line.text)) and report.request not in self._ours]
-        self._starts[which] += [report.start for _, report in found if report.start is not None]
-        return [(at, report.milliseconds) for at, report in found if report.start is None]
+        old, new = answered(lines, step.was, self._ours), answered(lines, version, self._ours)
+        self._starts[OLD] += old.starts
+        self._starts[NEW] += new.starts
+        for pair in self._meanwhile.add(old=old.times, new=new.times):
+            self._times.add(*pair)
 
     def told(self, judged: Sequence[Judged]) -> tuple[Judged, ...]:
         """The same with what a reader wants to know of the times beside their count."""
@@ -131,4 +125,5 @@ class Evidence:
 
     def _started(self, which: str) -> str:
         starts = self._starts[which]
-        return f"{len(starts)} cold starts of the {which} one not counted ({median(starts):.0f} ms)" if starts else ""
+        many = "" if len(starts) == 1 else "s"
+        return f"{len(starts)} cold start{many} of the {which} one left out ({median(starts):.0f} ms)" if starts else ""
