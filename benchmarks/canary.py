@@ -28,7 +28,7 @@ from serving.traffic import ERRORS, Count, Judgement, judge
 from . import record
 
 DEFAULT = CanarySettings()
-STRICT = CanarySettings(errors=0.001, disagreement=0.005, score_shift=0.02, score_bias=0.02, latency_ratio=1.1)
+STRICT = CanarySettings(errors=0.001, disagreement=0.002, score_shift=0.02, score_bias=0.02, latency_ratio=1.1)
 SEED, AA_RUNS = 2026, 4
 CLASSES, MILLISECONDS, SPREAD = 3, 20.0, 0.3  # a lognormal whose p99 is twice its median
 SIDE = np.array([1.0, -1.0, 0.0]) / np.sqrt(2)  # scores move from the second class to the first
@@ -70,11 +70,11 @@ GOOD = (
     Fault("scores moved to one side exactly by the limit", shift=0.1, good=True),
 )
 FAULTS = (
-    *(Fault(f"{share:.0%} of the labels flipped", flips=share) for share in (0.01, 0.05, 0.1, 0.2)),
+    *(Fault(f"{100 * share:g} % of the labels flipped", flips=share) for share in (0.01, 0.05, 0.1, 0.2)),
     *(Fault(f"all scores moved by {by:g} sd", shift=by, noise=0.1) for by in (0.05, 0.1, 0.2, 0.5)),
     *(Fault(f"{times:g} times as slow", slower=times) for times in (1.2, 1.5, 2.0)),
-    *(Fault(f"{share:.0%} of the requests take five times as long", tail=share) for share in (0.05, 0.1)),
-    *(Fault(f"{share:.0%} of the requests fail", errors=share) for share in (0.01, 0.05, 0.2)),
+    *(Fault(f"{100 * share:g} % of the requests take five times as long", tail=share) for share in (0.05, 0.1)),
+    *(Fault(f"{100 * share:g} % of the requests fail", errors=share) for share in (0.01, 0.05, 0.2)),
 )
 STRICTER = tuple(replace(fault, settings=STRICT) for fault in (
     replace(GOOD[0], name="the same version"),
@@ -146,7 +146,7 @@ def measure(fault: Fault, runs: int, requests: int) -> dict[str, Any]:
     found = [sent_back(fault, requests, (SEED, number)) for number in range(runs)]
     caught = [one for one in found if one is not None]
     tests = {test: sum(by == test for _, by in caught) for test in sorted({by for _, by in caught})}
-    return {"version": fault.name, "good": fault.good, "strict": fault.settings is STRICT, "canaries": runs,
+    return {"version": fault.name, "good": fault.good, "strict": fault.settings == STRICT, "canaries": runs,
             "sent back": len(caught), "share": len(caught) / runs, "interval": interval(len(caught), runs),
             "median requests": int(np.median([number for number, _ in caught])) if caught else None, "by": tests}
 
@@ -160,7 +160,7 @@ def interval(found: int, runs: int, confidence: float = 0.95) -> tuple[float, fl
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """The table of docs/deploying/canary.md."""
+    """The table of docs/deploying.md."""
     lines = ["| new version | sent back | 95 % interval | median requests | by |", "|---|---|---|---|---|"]
     for row in rows:
         low, high = row["interval"]
@@ -187,9 +187,9 @@ def plot(rows: Sequence[dict[str, Any]], path: str) -> None:
     axes.axvline(DEFAULT.alpha, color="grey", linestyle=":", label=f"alpha, {DEFAULT.alpha:.0%}")
     for place, row in enumerate(shown):
         if row["median requests"] and row["share"] > 0.05:
-            axes.text(row["share"] + 0.03, place, f"{row['median requests']}", va="center")
-    axes.set(xlim=(0, 1.15), xlabel="sent back within 1,000 requests; beside it, after how many (median)")
-    axes.legend(loc="lower right")
+            axes.text(row["interval"][1] + 0.02, place, f"{row['median requests']}", va="center")
+    axes.set(xlim=(0, 1.12), xlabel="sent back within 1,000 requests; beside it, after how many (median)")
+    axes.legend(loc="upper right")
     figure.savefig(path, dpi=120, bbox_inches="tight")
 
 
