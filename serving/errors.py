@@ -10,6 +10,8 @@ ServingError                     exit code 3: the outside world failed
 ├── BundleInvalid                exit code 1: a bundle's files are not what its manifest says
 ├── ConfigurationInvalid         exit code 2: slipway.yaml or an option is wrong
 ├── NotDeployed                  exit code 1: there is nothing in service under that name
+├── TakenOver                    exit code 1: somebody else goes on with this deployment
+├── Stopped                      exit code 130: Ctrl-C; says what was done, and what the next run will do
 └── AwsFailed                    exit code 3: AWS refused or could not be reached
     ├── AwsMissing               the thing asked for is not there
     └── AwsConflict              somebody else changed it in the meantime
@@ -80,6 +82,18 @@ class NotDeployed(ServingError):
     """Is nothing in service under that name?"""
 
     exit_code = 1
+
+
+class TakenOver(ServingError):
+    """Does somebody else go on with this deployment, because it was silent for too long?"""
+
+    exit_code = 1
+
+
+class Stopped(ServingError):
+    """Was it stopped by Ctrl-C?"""
+
+    exit_code = 130
 
 
 class AwsFailed(ServingError):

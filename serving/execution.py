@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Protocol
 
 from .aws import Aws
-from .errors import AwsConflict, Refused
+from .errors import AwsConflict, Refused, ServingError, Stopped
+from .hold import Hold
 from .journal import Kind
-from .logbook import note
 from .plan import Begin, Done, Plan, Step, Upload
 from .traffic import Judged
 
@@ -21,9 +23,11 @@ class Hands(Protocol):
 
     Attributes:
         published: the target's own name of what is being deployed (a Lambda version, say), empty while unknown.
+        renew: to be called every few minutes while anything is waited for; `execute` sets it.
     """
 
     published: str
+    renew: Callable[[], None]
 
     @property
     def judged(self) -> tuple[Judged, ...]:
@@ -35,11 +39,21 @@ class Hands(Protocol):
         Raises:
             Refused: what was deployed does not do what it should; what served before serves again.
             AwsConflict: somebody else changed what this plan was made for.
+            TakenOver: somebody else goes on with this deployment.
             AwsFailed: AWS refused; running the same deploy again goes on from there.
         """
 
+    def stopped(self, step: Step) -> str:
+        """Undo of a step that was cut off what nobody would watch now, and say what serves, read back.
 
-def execute(plan: Plan, aws: Aws, hands: Hands, report: Report) -> str:
+        Raises:
+            AwsFailed: AWS refused.
+        """
+
+
+def execute(
+    plan: Plan, aws: Aws, hands: Hands, report: Report, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> str:
     """Run the steps in their order; give what is in service now by the target's own name, empty when there were none.
 
     Args:
@@ -47,30 +61,70 @@ def execute(plan: Plan, aws: Aws, hands: Hands, report: Report) -> str:
         aws: where the journal and the release lie.
         hands: of the target that the plan is for.
         report: told each step that was done, with its seconds.
+        now: the clock of the journal.
 
     Raises:
+        Stopped: Ctrl-C; the journal says so, and the next run goes on from there.
         As `Hands.do` does; what was refused is noted in the journal first.
     """
-    begun: Begin | None = None
-    for step in plan.steps:
+    run = _Run(aws, hands, now)
+    for number, step in enumerate(plan.steps):
         started = time.monotonic()
         try:
-            match step:
-                case Begin():
-                    note(aws, step, Kind.BEGAN, published=step.published)
-                    begun, hands.published = step, step.published
-                case Upload():
-                    _upload(aws, step)
-                case Done():
-                    note(aws, step.begin, Kind.DONE, published=hands.published)
-                case _:
-                    hands.do(step)
+            run.do(step)
         except Refused as error:
-            if begun:
-                note(aws, begun, Kind.FAILED, published=hands.published, reason=str(error))
+            run.end(Kind.FAILED, str(error))
             raise
+        except KeyboardInterrupt:
+            raise Stopped(run.stop(step, number, plan)) from None
         report(step, time.monotonic() - started)
     return hands.published
+
+
+@dataclass(slots=True)
+class _Run:
+    """A plan that is being run. ``hold`` is None until its beginning is noted."""
+
+    aws: Aws
+    hands: Hands
+    now: Callable[[], datetime]
+    hold: Hold | None = None
+
+    def do(self, step: Step) -> None:
+        """Do one step."""
+        self.renew()
+        match step:
+            case Begin():
+                hold = Hold(self.aws, step, self.now)
+                hold.begin()
+                self.hold, self.hands.published, self.hands.renew = hold, step.published, self.renew
+            case Upload():
+                _upload(self.aws, step, self.renew)
+            case Done():
+                self.end(Kind.DONE)
+            case _:
+                self.hands.do(step)
+
+    def renew(self) -> None:
+        """Say that this goes on, where it is time."""
+        if self.hold:
+            self.hold.renew(self.hands.published)
+
+    def end(self, kind: Kind, reason: str = "") -> None:
+        """Note how it ended; without a beginning there is nothing to end."""
+        if self.hold:
+            self.hold.end(kind, self.hands.published, reason)
+
+    def stop(self, step: Step, number: int, plan: Plan) -> str:
+        """Leave nothing that nobody watches, note that it was stopped, and say what was done."""
+        said = [f"stopped at step {number + 1} of {len(plan.steps)} ({' '.join(str(step).split())})"]
+        try:
+            said.append(self.hands.stopped(step))
+            self.end(Kind.STOPPED, said[0])
+        except ServingError as error:
+            said.append(f"more could not be seen to: {error}")
+        undone = "nothing was changed" if number == 0 else f"{number} step{'s were' if number > 1 else ' was'} done"
+        return f"{said[0]}: {undone}; {'; '.join(said[1:])}. Next: run the same again, and it goes on from there"
 
 
 def is_stored(aws: Aws, upload: Upload) -> bool:
@@ -89,9 +143,9 @@ def is_stored(aws: Aws, upload: Upload) -> bool:
     return True
 
 
-def _upload(aws: Aws, step: Upload) -> None:
+def _upload(aws: Aws, step: Upload, renew: Callable[[], None]) -> None:
     try:
-        aws.storage.create_object(step.bucket, step.key, step.path, step.sha256)
+        aws.storage.create_object(step.bucket, step.key, step.path, step.sha256, sent=lambda count: renew())
     except AwsConflict:
         if not is_stored(aws, step):  # somebody else put the very same bytes there: as good
             raise

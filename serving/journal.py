@@ -1,12 +1,14 @@
 """What was begun and ended in a model's deployments: numbered entries under create-only keys in S3.
 
 An entry is never changed. Two deployers that begin at once try to write the same number, and S3 lets one of them. What
-a killed deployer began stays open; it is taken over by the next one once its process is gone or its lease is over.
+a killed deployer began stays open; it is taken over by the next one once its process is gone or its lease is over. One
+that waits for hours renews its lease by another entry (see `hold`).
 This is also what `slipway rollback` and `slipway verify` read when the registry is gone. Pure but for `this_process`.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from collections.abc import Callable, Sequence
@@ -18,7 +20,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .errors import AwsFailed, Refused
 
-# Longer than any deployment: Lambda's waiters give up after two minutes each.
+# How long an entry holds the journal. Longer than anything that goes on without a renewal: Lambda's waiters give up
+# after two minutes each.
 LEASE = timedelta(minutes=15)
 # The reason of an entry that was written by a prune: it holds the journal as a deployment does, and ships nothing new.
 PRUNE = "prune"
@@ -28,8 +31,13 @@ class Kind(StrEnum):
     """What does an entry say?"""
 
     BEGAN = "began"
+    RENEWED = "renewed"  # it still goes on
+    STOPPED = "stopped"  # by hand: nobody goes on, and it is not finished
     DONE = "done"
     FAILED = "failed"
+
+
+HOLDING = (Kind.BEGAN, Kind.RENEWED)
 
 
 class _Shape(BaseModel):
@@ -94,6 +102,15 @@ def parse(body: bytes, key: str, shape: type[S]) -> Entry[S]:
         raise AwsFailed(f"{key} is no entry of a deployment journal: {error.errors()[0]['msg']}") from None
 
 
+def author(body: bytes) -> str:
+    """Who wrote this entry, whatever it ships?"""
+    try:
+        told = json.loads(body)
+        return f"{told['who']} on {told['host']}"
+    except (ValueError, KeyError, TypeError):
+        return "somebody else"
+
+
 def held_by(entries: Sequence[Entry[S]], now: datetime, alive: Callable[[Entry[Any]], bool]) -> Entry[S] | None:
     """Who is deploying right now? None when nobody is, or when who was is gone.
 
@@ -103,9 +120,14 @@ def held_by(entries: Sequence[Entry[S]], now: datetime, alive: Callable[[Entry[A
         alive: whether the process of an entry may still be running.
     """
     last = entries[-1] if entries else None
-    if last is None or last.kind is not Kind.BEGAN or now - last.at > LEASE or not alive(last):
+    if last is None or last.kind not in HOLDING or now - last.at > LEASE or not alive(last):
         return None
     return last
+
+
+def begun(entries: Sequence[Entry[S]]) -> Entry[S]:
+    """With which entry did the last deployment begin?"""
+    return next((entry for entry in reversed(entries) if entry.kind is Kind.BEGAN), entries[-1])
 
 
 def require_free(entries: Sequence[Entry[S]], now: datetime, alive: Callable[[Entry[Any]], bool]) -> None:
@@ -115,11 +137,11 @@ def require_free(entries: Sequence[Entry[S]], now: datetime, alive: Callable[[En
         Refused: another one is under way; says whose, and until when at the latest.
     """
     if holder := held_by(entries, now, alive):
-        until = (holder.at + LEASE).strftime("%H:%M:%S")
+        since, until = begun(entries).at, (holder.at + LEASE).strftime("%H:%M:%S")
         what = f"{holder.shipped.model}/{holder.shipped.version}"
         doing = f"pruning {holder.shipped.model}" if holder.reason == PRUNE else f"deploying {what}"
-        raise Refused(f"{holder.who} on {holder.host} is {doing} since {holder.at:%H:%M:%S} UTC. "
-                      f"Next: wait; at {until} UTC it is taken for dead")
+        raise Refused(f"{holder.who} on {holder.host} is {doing} since {since:%Y-%m-%d %H:%M:%S} UTC. "
+                      f"Next: wait; at {until} UTC it is taken for dead, unless it says that it goes on")
 
 
 def deployed(entries: Sequence[Entry[S]]) -> list[Entry[S]]:
@@ -144,7 +166,8 @@ def kept(entries: Sequence[Entry[S]], keep: int) -> list[Entry[S]]:
 
 def is_open(entries: Sequence[Entry[Any]]) -> bool:
     """Was a deployment begun that did not end? What it left may be needed by whoever finishes it."""
-    return bool(entries) and entries[-1].kind is Kind.BEGAN and entries[-1].reason != PRUNE
+    last = entries[-1] if entries else None
+    return last is not None and last.kind in (*HOLDING, Kind.STOPPED) and last.reason != PRUNE
 
 
 def way_back(entries: Sequence[Entry[S]], version: int | None = None) -> Entry[S]:

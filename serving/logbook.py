@@ -51,23 +51,36 @@ class Logbook(Generic[S]):
         return Begin(self.bucket, self.prefix, seq + 1, shipped, published, previous, reason)
 
 
-def note(aws: Aws, begin: Begin, kind: Kind, *, published: str, reason: str = "") -> None:
-    """Write that a deployment began, or how it ended, under a number that must still be free.
+def note(
+    aws: Aws, begin: Begin, kind: Kind, *, published: str, reason: str = "", seq: int = 0, at: datetime | None = None
+) -> None:
+    """Write that a deployment began, goes on or ended, under a number that must still be free.
+
+    Args:
+        aws: where the journal lies.
+        begin: what is deployed.
+        kind: what is said of it.
+        published: the target's own name of what is deployed, empty while unknown.
+        reason: why it failed or was stopped.
+        seq: the number; without it the first one, or the one after for what is not a beginning.
+        at: the time; now without it.
 
     Raises:
-        AwsConflict: somebody else wrote that number first.
+        AwsConflict: somebody else wrote that number first; says who.
     """
     who, host, process = this_process()
-    seq = begin.seq if kind is Kind.BEGAN else begin.seq + 1
     entry: Entry[Shipped] = Entry(
-        seq=seq, kind=kind, at=datetime.now(UTC), who=who, host=host, process=process, shipped=begin.shipped,
-        published=published or begin.published, previous=begin.previous,
+        seq=seq or begin.seq + (kind is not Kind.BEGAN), kind=kind, at=at or datetime.now(UTC), who=who, host=host,
+        process=process, shipped=begin.shipped, published=published or begin.published, previous=begin.previous,
         reason=reason or begin.reason)
+    key = f"{begin.prefix}{entry.seq:06}.json"
     try:
-        aws.storage.create_bytes(begin.bucket, f"{begin.prefix}{seq:06}.json", entry.to_bytes())
+        aws.storage.create_bytes(begin.bucket, key, entry.to_bytes())
     except AwsConflict:
-        raise AwsConflict(f"somebody else began to deploy {begin.shipped.model} at the same time, and was first. "
-                          "Next: slipway status, then run this again") from None
+        found = aws.storage.read(begin.bucket, key)
+        if found != entry.to_bytes():  # else it was us, and the first answer was lost
+            first = f"{journal.author(found)} began to deploy {begin.shipped.model} meanwhile, and was first"
+            raise AwsConflict(f"{first}. Next: slipway status, then run this again") from None
 
 
 def bucket_of(aws: Aws, settings: Settings) -> str:

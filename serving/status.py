@@ -11,7 +11,7 @@ from typing import Any
 from .aws import Aws
 from .config import Settings
 from .errors import NotDeployed
-from .journal import PRUNE, Entry, Kind, held_by, may_be_alive
+from .journal import PRUNE, Entry, Kind, begun, held_by, may_be_alive
 from .logbook import bucket_of
 from .names import DEPLOYMENTS, deployed_models
 from .plan import short
@@ -89,20 +89,21 @@ def status_of(model: str, targets: Sequence[str], open_target: Open) -> Status:
     return Status(model, registry, (), (waiting,) if digest else ())
 
 
-def _service(model: str, target: Target) -> tuple[str, Entry[Any], InService | NotDeployed]:
-    """A target's name, what its journal says last, and what serves there or why nothing does."""
-    last = target.logbook(model).read()[-1]
+def _service(model: str, target: Target) -> tuple[str, Sequence[Entry[Any]], InService | NotDeployed]:
+    """A target's name, its journal, and what serves there or why nothing does."""
+    entries = target.logbook(model).read()
     try:
-        return target.name, last, target.in_service(model, thoroughly=False)
+        return target.name, entries, target.in_service(model, thoroughly=False)
     except NotDeployed as error:
-        return target.name, last, error
+        return target.name, entries, error
 
 
-def _standing(model: str, digest: str, seen: tuple[str, Entry[Any], InService | NotDeployed]) -> Standing:
-    name, last, service = seen
+def _standing(model: str, digest: str, seen: tuple[str, Sequence[Entry[Any]], InService | NotDeployed]) -> Standing:
+    name, entries, service = seen
+    last = entries[-1]
     journal = (f"{model}/{last.shipped.version} {last.shipped.digest[:12]} {last.kind.value} "
                f"{last.at:%Y-%m-%d %H:%M:%S} UTC by {last.who}")
-    drift = [] if last.kind is Kind.DONE else [_unfinished(last)]
+    drift = [] if last.kind is Kind.DONE else [_unfinished(entries)]
     if isinstance(service, NotDeployed):
         return Standing(name, journal, str(service), tuple(drift))
     served = service.entry.shipped.digest
@@ -113,12 +114,15 @@ def _standing(model: str, digest: str, seen: tuple[str, Entry[Any], InService | 
     return Standing(name, journal, short(service.place), tuple(drift), service.url)
 
 
-def _unfinished(last: Entry[Any]) -> str:
+def _unfinished(entries: Sequence[Entry[Any]]) -> str:
+    last = entries[-1]
     if last.kind is Kind.FAILED:
         return f"the last deployment failed: {last.reason}"
-    if held_by([last], datetime.now(UTC), may_be_alive):
+    if held_by(entries, datetime.now(UTC), may_be_alive):
         doing = "pruning" if last.reason == PRUNE else "deploying"
-        return f"{last.who} on {last.host} is {doing} since {last.at:%H:%M:%S} UTC"
+        return f"{last.who} on {last.host} is {doing} since {begun(entries).at:%Y-%m-%d %H:%M:%S} UTC"
+    if last.kind is Kind.STOPPED:
+        return f"the last deployment was {last.reason}. Next: slipway deploy {last.shipped.model} finishes it"
     if last.reason == PRUNE:
         return f"the last prune was interrupted. Next: slipway prune {last.shipped.model} finishes it"
     return f"the last deployment was interrupted. Next: slipway deploy {last.shipped.model} finishes it"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -131,11 +132,24 @@ class Functions:
 
     def publish_layer(self, name: str, *, bucket: str, key: str, runtime: str, architecture: str,
                       description: str) -> str:
-        """Publish a layer from S3 and give its ARN."""
-        with mapped(f"lambda:PublishLayerVersion {name}"):
-            return str(self._lambda.publish_layer_version(
-                LayerName=name, Content={"S3Bucket": bucket, "S3Key": key}, Description=description,
-                CompatibleRuntimes=[runtime], CompatibleArchitectures=[architecture])["LayerVersionArn"])
+        """Publish a layer from S3 and give its ARN.
+
+        Lambda publishes as often as it is asked, so where no answer came it is looked at before it is asked again.
+        """
+        for last in (False, False, True):
+            try:
+                with mapped(f"lambda:PublishLayerVersion {name}"):
+                    return str(self._asked_once.publish_layer_version(
+                        LayerName=name, Content={"S3Bucket": bucket, "S3Key": key}, Description=description,
+                        CompatibleRuntimes=[runtime], CompatibleArchitectures=[architecture])["LayerVersionArn"])
+            except AwsFailed:
+                found = [one.arn for one in self.layers(name, runtime).layers if one.description == description]
+                if found:
+                    return found[0]
+                if last:
+                    raise
+            time.sleep(1)
+        raise AssertionError
 
     def state(self, name: str, qualifier: str | None = None) -> FunctionState | None:
         """What is this function, or the version that the qualifier names? None when there is none."""
@@ -269,6 +283,10 @@ class Functions:
     @cached_property
     def _lambda(self) -> Any:
         return client("lambda")
+
+    @cached_property
+    def _asked_once(self) -> Any:
+        return client("lambda", retries={"total_max_attempts": 1})
 
 
 def _fetched(url: str) -> bytes:

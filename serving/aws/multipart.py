@@ -130,8 +130,10 @@ class _Sending:
         """Send what S3 does not hold; give what CompleteMultipartUpload wants to know of each part."""
         with ThreadPoolExecutor(AT_ONCE) as pool:
             sending = [pool.submit(self._one, number) for number in range(1, self.parts.count + 1)]
-            wait(sending, return_when=FIRST_EXCEPTION)
-            pool.shutdown(cancel_futures=True)  # after a failure nothing more is sent; the next run goes on from there
+            try:
+                wait(sending, return_when=FIRST_EXCEPTION)
+            finally:  # after a failure or Ctrl-C nothing more is sent; the next run goes on from there
+                pool.shutdown(cancel_futures=True)
         failed = next((f.exception() for f in sending if f.done() and not f.cancelled() and f.exception()), None)
         if failed:
             raise failed

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from ..errors import AwsConflict, AwsFailed, AwsMissing
+from ..errors import AwsConflict, AwsFailed, AwsMissing, ConfigurationInvalid
 
 MISSING = {"404", "NoSuchEntity", "NoSuchKey", "NoSuchBucket", "NotFound", "NotFoundException", "ResourceNotFound",
            "ResourceNotFoundException", "ProvisionedConcurrencyConfigNotFoundException"}
@@ -29,12 +29,21 @@ def client(service: str, **options: Any) -> Any:
     import boto3
     from botocore.config import Config
 
-    # 60 s outlasts a synchronous invocation with our default timeout of 30. How often is retried is boto3's own
-    # setting (AWS_MAX_ATTEMPTS); `standard` also retries throttling, which the legacy default partly does not.
+    # How often is retried is boto3's own setting (AWS_MAX_ATTEMPTS); `standard` also retries throttling, which the
+    # legacy default partly does not.
     mode = {} if "AWS_RETRY_MODE" in os.environ else {"retries": {"mode": "standard"}}
-    config = Config(connect_timeout=5, read_timeout=60, **mode, **options)
+    config = Config(connect_timeout=5, read_timeout=_patience(), **{**mode, **options})
     with mapped(service), _MAKING:
         return boto3.client(service, config=config, endpoint_url=os.environ.get("AWS_ENDPOINT_URL") or None)
+
+
+def _patience() -> float:
+    """How long is an answer waited for, in seconds? 60 outlast an invocation with our default timeout of 30."""
+    said = os.environ.get("SLIPWAY_READ_TIMEOUT", "60")
+    try:
+        return float(said)
+    except ValueError:
+        raise ConfigurationInvalid(f"SLIPWAY_READ_TIMEOUT: found {said!r}, wanted seconds, such as 60") from None
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -118,11 +118,25 @@ class Storage:
         import hashlib
 
         found = hashlib.sha256()
+        for block in self._blocks(bucket, key):
+            found.update(block)
+        return found.hexdigest()
+
+    def fetch(self, bucket: str, key: str, path: Path) -> None:
+        """Write what lies under this key to a file, in constant memory.
+
+        Raises:
+            AwsMissing: nothing does.
+            AwsFailed: it could not be fetched whole.
+        """
+        with path.open("wb") as file:
+            for block in self._blocks(bucket, key):
+                file.write(block)
+
+    def _blocks(self, bucket: str, key: str) -> Iterator[bytes]:
         with mapped(f"s3:GetObject {bucket}/{key}"):
             body = self._s3.get_object(Bucket=bucket, Key=key, ExpectedBucketOwner=self._owner())["Body"]
-            for block in body.iter_chunks(_BLOCK):
-                found.update(block)
-        return found.hexdigest()
+            yield from body.iter_chunks(_BLOCK)
 
     def create_bytes(self, bucket: str, key: str, body: bytes) -> None:
         """Put bytes under a key that must still be free; S3 verifies their SHA-256.

@@ -3,7 +3,8 @@
 POST   /_slipway/faults   {"kind": "lost", "service": "lambda", "operation": "UpdateAlias", "times": 1}
 GET    /_slipway/calls    [{"service": "lambda", "operation": "UpdateAlias", "status": 200,
                            "path": "/2015-03-31/functions/f/aliases/a", "body": {"FunctionVersion": "2"}}, ...]
-DELETE /_slipway/faults, DELETE /_slipway/calls   forget them
+GET    /_slipway/held     the calls whose callers wait because a fault says so
+DELETE /_slipway/faults, DELETE /_slipway/calls   forget them; who waits because of a fault waits no longer
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import contextlib
 import io
 import json
 import random
+import select
 import socket
 import threading
 import time
@@ -33,6 +35,7 @@ from serving.localaws.errors import AwsError, LocalAwsError
 
 _KEPT_CALLS = 100_000
 _KEPT_BYTES = 1 << 16  # of a call's body
+_LOOK_SECONDS = 0.05
 _THROTTLES = {
     "lambda": ("TooManyRequestsException", 429),
     "s3": ("SlowDown", 503),
@@ -50,6 +53,8 @@ class Kind(Enum):
     ERROR = "error"  # 500, nothing done
     LOST = "lost"  # done, and the connection closed without an answer
     DELAY = "delay"  # done, later
+    LATE = "late"  # done at once, answered later
+    HOLD = "hold"  # done later, and never if the caller hangs up before: as if it had not been sent
 
 
 @dataclass(slots=True)
@@ -63,7 +68,7 @@ class Fault:
         times: How often; it is over then. 0 for as long as it is there.
         skip: So many matching calls go well first.
         probability: For each call that matches.
-        seconds: How long, for a delay.
+        seconds: How long a caller waits, where one does; LATE and HOLD end when it hangs up.
     """
 
     kind: Kind
@@ -154,6 +159,8 @@ class Faults:
     draw: Callable[[], float] = random.random
     _faults: list[Fault] = field(default_factory=list)
     _calls: deque[Seen] = field(default_factory=lambda: deque(maxlen=_KEPT_CALLS))
+    _held: list[Seen] = field(default_factory=list)
+    _forgotten: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def expect(self, faults: Iterable[Fault]) -> None:
@@ -162,10 +169,13 @@ class Faults:
             self._faults.extend(faults)
 
     def control(self, request: Request) -> Response:
-        """Answer /_slipway/faults and /_slipway/calls."""
-        held: Any = self._faults if request.path.endswith("/faults") else self._calls
+        """Answer /_slipway/faults, /_slipway/calls and /_slipway/held."""
+        held: Any = {"faults": self._faults, "held": self._held}.get(request.path.rpartition("/")[2], self._calls)
+        if held is self._held:
+            return Response(json.dumps([asdict(item) for item in held]), content_type="application/json")
         if request.method == "DELETE":
             held.clear()
+            self._forgotten += held is self._faults
         elif request.method == "POST" and held is self._faults:
             try:
                 given = json.loads(request.get_data())
@@ -185,6 +195,11 @@ class Faults:
         fault = self._due(called.service, called.name)
         if fault is not None and fault.kind is Kind.DELAY:
             time.sleep(fault.seconds)
+        if fault is not None and fault.kind is Kind.HOLD:
+            _raw(environ)  # a caller that has more to say than fits in between cannot be heard to hang up
+            if not self._wait(asked, environ, fault.seconds):
+                start("200 OK", [])  # nobody is there to read it
+                return []
         if fault is not None and fault.kind in (Kind.THROTTLE, Kind.DENIED, Kind.ERROR):
             refusal = refuse(called, request, _error(called.service, fault.kind))
             self._note(replace(asked, status=refusal.status_code))
@@ -203,7 +218,22 @@ class Faults:
             _hang_up(environ)
             start("200 OK", [])
             return []
+        if fault is not None and fault.kind is Kind.LATE:
+            body = [b"".join(body)]
+            self._wait(asked, environ, fault.seconds)
         return body
+
+    def _wait(self, asked: Seen, environ: dict[str, Any], seconds: float) -> bool:
+        """Let the caller wait; False when it hung up before the time was over."""
+        self._held.append(asked)
+        try:
+            ends, faults = time.monotonic() + seconds, self._forgotten
+            while time.monotonic() < ends and self._forgotten == faults:
+                if _hangs_up(environ, min(_LOOK_SECONDS, seconds)):
+                    return False
+            return True
+        finally:
+            self._held.remove(asked)
 
     def _due(self, service: str, operation: str) -> Fault | None:
         with self._lock:
@@ -232,14 +262,18 @@ def _body(called: Called, request: Request) -> dict[str, Any]:
     shape = called.operation.input_shape if called.operation is not None else None
     if shape is None or shape.serialization.get("payload") or not 0 < (request.content_length or 0) <= _KEPT_BYTES:
         return {}
-    environ = request.environ
-    raw = Request(environ).get_data(cache=False)  # a request of its own: this one's stream stays unread
-    environ["wsgi.input"] = io.BytesIO(raw)
     try:
-        said = json.loads(raw)
+        said = json.loads(_raw(request.environ))
     except ValueError:
         return {}
     return said if isinstance(said, dict) else {}
+
+
+def _raw(environ: dict[str, Any]) -> bytes:
+    """A request's body, which can be read again afterwards."""
+    raw = Request(environ).get_data(cache=False)  # a request of its own: this one's stream stays unread
+    environ["wsgi.input"] = io.BytesIO(raw)
+    return raw
 
 
 def _error(service: str, kind: Kind) -> AwsError:
@@ -250,6 +284,18 @@ def _error(service: str, kind: Kind) -> AwsError:
         code = "AccessDenied" if service in ("s3", "iam", "sts", "cloudwatch") else "AccessDeniedException"
         return AwsError(code, "User is not authorized to perform this: a fault that was asked for.", status=403)
     return AwsError(_ERRORS.get(service, "InternalFailure"), "An error was asked for.", status=500)
+
+
+def _hangs_up(environ: dict[str, Any], seconds: float) -> bool:
+    """Does the caller hang up within this time? Told apart from bytes that it sent and nobody has read yet."""
+    connection: socket.socket | None = environ.get("werkzeug.socket")
+    gone = getattr(select, "POLLRDHUP", 0)
+    if connection is None or not gone:  # not Linux: nobody can tell
+        time.sleep(seconds)
+        return False
+    looking = select.poll()
+    looking.register(connection, gone)
+    return bool(looking.poll(seconds * 1000))
 
 
 def _hang_up(environ: dict[str, Any]) -> None:

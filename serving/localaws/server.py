@@ -42,7 +42,7 @@ _SCOPE = re.compile(r"Credential=[^/]+/\d{8}/(?P<region>[a-z0-9-]+)/(?P<service>
 _LAMBDA_PATH = re.compile(r"/20\d\d-\d\d-\d\d/(functions|layers|tags|account-settings|event-source-mappings)\b")
 _PACKAGES = "/_slipway/packages/"
 _INVENTORY = "/_slipway/inventory"
-_FAULTS = ("/_slipway/faults", "/_slipway/calls")
+_FAULTS = ("/_slipway/faults", "/_slipway/calls", "/_slipway/held")
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]

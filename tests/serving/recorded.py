@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import urllib.request
 from dataclasses import dataclass
 from typing import Any
@@ -59,6 +60,31 @@ def changing() -> list[Call]:
     return [call for call in calls() if call.changes]
 
 
-def expect(kind: str, call: Call, *, skip: int = 0) -> None:
+def expect(kind: str, call: Call, *, skip: int = 0, seconds: float = 1) -> None:
     """Once, after so many that go well, a call like this goes wrong."""
-    _door("POST", "faults", {"kind": kind, "service": call.service, "operation": call.operation, "skip": skip})
+    _door("POST", "faults", {
+        "kind": kind, "service": call.service, "operation": call.operation, "skip": skip, "seconds": seconds})
+
+
+LOOK = 0.01
+ANY = Call("", "", 0)
+
+
+def hold(kind: str, call: Call, *, skip: int) -> None:
+    """Let a call like this wait, after so many others: ``hold`` before it is done, ``late`` after."""
+    expect(kind, call, skip=skip, seconds=120)
+
+
+def held() -> Call | None:
+    """Which call waits?"""
+    waiting = _door("GET", "held")
+    return Call(waiting[0]["service"], waiting[0]["operation"], 0) if waiting else None
+
+
+def let_go() -> None:
+    """Wait until the local AWS has seen that who it held is gone, or has it go on; then nothing more goes wrong."""
+    ends = time.monotonic() + 150
+    while held() is not None:
+        assert time.monotonic() < ends
+        time.sleep(LOOK)
+    forget()

@@ -6,10 +6,9 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
@@ -17,8 +16,7 @@ from click.testing import CliRunner
 
 import slipway
 from serving import Aws, Bundle, Settings, build
-from serving.aws import Endpoints, Scaling, Storage
-from serving.errors import AwsFailed, Refused
+from serving.errors import Refused
 from serving.execution import execute
 from serving.golden import Golden, read_golden
 from serving.journal import Kind
@@ -30,7 +28,6 @@ from serving.targets.sagemaker.steps import AskGolden
 from serving.targets.sagemaker.target import SageMakerTarget
 
 from .conftest import release_of
-from .recorded import Killed
 from .test_deploy import environment
 from .test_deploy_proof import BUCKET, by_hand
 from .test_prune import release
@@ -38,44 +35,6 @@ from .test_sagemaker_deploy import IMAGE
 
 PREBUILT = f"763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-inference:2.6-cpu-py3{sys.version_info.minor}"
 SCALING = AutoscalingSettings(most=3, invocations=100)
-CHANGING = frozenset({
-    "create_bytes", "create_object", "delete", "create_model", "create_config", "create_endpoint", "update_endpoint",
-    "reweigh", "delete_endpoint", "delete_config", "delete_model", "scale", "unscale"})
-
-
-class Mortal:
-    """One service of AWS, whose changing calls are counted, and which dies right after one of them was answered."""
-
-    def __init__(self, service: Any, made: list[str], dies_after: int) -> None:
-        self._service, self._made, self._dies_after = service, made, dies_after
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._service, name)
-        return self._counted(name, found) if name in CHANGING else found
-
-    def _counted(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        def counted(*arguments: Any, **named: Any) -> Any:
-            said = call(*arguments, **named)
-            self._made.append(name)
-            if len(self._made) == self._dies_after:
-                raise Killed
-            return said
-
-        return counted
-
-
-class MortalAws(Aws):
-    """Counts the calls that change anything, and dies right after one of them: SageMaker may still be busy with it."""
-
-    def __init__(self, dies_after: int = 0) -> None:
-        super().__init__()
-        self.made: list[str] = []
-        self._dies_after = dies_after
-
-    def __getattribute__(self, name: str) -> Any:
-        found = super().__getattribute__(name)
-        return Mortal(found, self.made, self._dies_after) if isinstance(found, Storage | Endpoints | Scaling) else found
-
 
 @pytest.fixture(scope="module")
 def bundle(network_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
@@ -119,73 +78,6 @@ def in_order(settings: Settings) -> bool:
     target = SageMakerTarget(Aws(), settings)
     closed = [entry.kind for entry in target.logbook("images").read()][-2:] == [Kind.BEGAN, Kind.DONE]
     return closed and all(finding.right for finding in target.in_service("images", thoroughly=True).findings)
-
-
-def test_every_call_of_ours_that_changes_aws_is_counted() -> None:
-    reading = {"config", "configs", "endpoint", "invoke", "invoke_later", "keys", "model", "object", "read", "scaling",
-               "sha256"}
-    public = {name for service in (Storage, Endpoints, Scaling) for name in vars(service) if not name.startswith("_")}
-    assert public == reading | CHANGING
-
-
-def test_a_first_deploy_killed_after_any_of_its_calls_is_finished_by_the_next_one(
-    bundle: Bundle, tmp_path: Path
-) -> None:
-    counted = MortalAws()
-    deploy(bundle, tmp_path / "whole", settings_of("whole", autoscaling=SCALING), counted)
-    assert {"scale", "create_model", "create_config", "create_endpoint"} < set(counted.made)
-    for number in range(1, len(counted.made) + 1):
-        settings = settings_of(f"k{number}", autoscaling=SCALING)
-        with pytest.raises(Killed):
-            deploy(bundle, tmp_path / "killed", settings, MortalAws(number))
-        deploy(bundle, tmp_path / "next", settings)
-        assert deploy(bundle, tmp_path / "again", settings) == 0
-        assert in_order(settings)
-        assert made(f"k{number}") == (1, 1), "nothing was made twice"
-        by_hand("sagemaker", "delete_endpoint", EndpointName=f"k{number}-images")
-
-
-def test_an_update_killed_after_any_of_its_calls_is_finished_by_the_next_one(bundle: Bundle, tmp_path: Path) -> None:
-    deploy(bundle, tmp_path / "first", settings_of("moved"))
-    counted = MortalAws()
-    deploy(bundle, tmp_path / "whole", settings_of("moved", capture=CaptureSettings(share=0.99)), counted)
-    assert "update_endpoint" in counted.made
-    for number in range(1, len(counted.made) + 1):
-        settings = settings_of("moved", capture=CaptureSettings(share=number / 100))
-        with pytest.raises(Killed):
-            deploy(bundle, tmp_path / "killed", settings, MortalAws(number))
-        deploy(bundle, tmp_path / "next", settings)
-        assert deploy(bundle, tmp_path / "again", settings) == 0
-        assert in_order(settings)
-    assert made("moved") == (1, 2 + len(counted.made)), "one configuration for each share, one model for all"
-    by_hand("sagemaker", "delete_endpoint", EndpointName="moved-images")
-
-
-def faults(method: str, body: Any = None) -> None:
-    data = json.dumps(body).encode() if body else None
-    where = f"{os.environ['AWS_ENDPOINT_URL']}/_slipway/faults"
-    urlopen(Request(where, data, method=method)).close()  # noqa: S310 - the local AWS
-
-
-def test_throttles_and_lost_answers_lead_to_the_same_end(bundle: Bundle, tmp_path: Path) -> None:
-    settings, tries = settings_of("faulty"), 0
-    for kind in ("throttle", "lost"):
-        for service in ("sagemaker", "s3"):
-            faults("POST", {"kind": kind, "service": service, "probability": 0.25, "times": 5})
-    try:
-        while True:
-            tries += 1
-            try:
-                deploy(bundle, tmp_path / "again", settings)
-                break
-            except AwsFailed:
-                assert tries < 20
-    finally:
-        faults("DELETE")
-    assert deploy(bundle, tmp_path / "still", settings) == 0
-    assert in_order(settings)
-    assert made("faulty") == (1, 1)
-    by_hand("sagemaker", "delete_endpoint", EndpointName="faulty-images")
 
 
 def test_a_first_release_that_answers_wrongly_leaves_no_endpoint(bundle: Bundle, tmp_path: Path) -> None:

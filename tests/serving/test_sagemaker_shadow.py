@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from serving import Aws, Bundle, Settings, build
+from serving.aws import Endpoints, Scaling, Storage
 from serving.config import parse
 from serving.errors import CanaryFailed, ConfigurationInvalid, Refused
 from serving.execution import execute
@@ -30,10 +31,11 @@ from tests.iam.test_allowed import ACCOUNT, Recorded, refused
 
 from . import recorded
 from .conftest import release_of
+from .mortal import CHANGING, MortalAws
 from .recorded import Killed
 from .test_deploy_proof import by_hand
 from .test_prune import release
-from .test_sagemaker_proof import MortalAws, bundle, deploy, in_order, local_aws, made, settings_of
+from .test_sagemaker_proof import bundle, deploy, in_order, local_aws, made, settings_of
 
 __all__ = ["bundle", "local_aws"]  # fixtures
 SHADOW = {"share": 1.0, "least": 30, "patience": 60}
@@ -250,3 +252,10 @@ def test_only_json_is_compared_and_a_refusal_is_no_prediction() -> None:
                                       line("e30=", "BASE64")]).encode()))
     assert [one.predictions is None for one in found] == [False, True]
     assert len({one.request for one in found}) == 1
+
+
+def test_every_call_of_ours_that_changes_aws_is_counted() -> None:
+    reading = {"config", "configs", "endpoint", "invoke", "invoke_later", "keys", "model", "object", "read", "scaling",
+               "sha256", "fetch"}
+    public = {name for service in (Storage, Endpoints, Scaling) for name in vars(service) if not name.startswith("_")}
+    assert public == reading | CHANGING

@@ -28,12 +28,14 @@ class Canary:
         sleep, now: the clock, for tests.
         judged: what each test saw, at the last look.
         alarms: of CloudWatch, any of which sends the new version back.
+        renew: called after each sleep; see `serving.execution.Hands`.
     """
 
     settings: CanarySettings
     probes: Sequence[Any] = ()
     sleep: Callable[[float], None] = time.sleep
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    renew: Callable[[], None] = lambda: None
     judged: tuple[Judged, ...] = ()
     alarms: Sequence[str] = ()
     _evidence: Evidence | None = None
@@ -75,10 +77,16 @@ class Canary:
             if self.now().timestamp() >= ends:
                 return Opinion(Judgement.WAIT, f"only {opinion.reason} came in {self.settings.patience:.0f} s")
             self.sleep(LOOK_EVERY)
+            self.renew()
 
     def _firing(self, aws: Aws) -> list[str]:
         states = aws.metrics.alarms(self.alarms) if self.alarms else {}
         return [name for name, state in states.items() if state == "ALARM"]
+
+
+def give_back(aws: Aws, step: Shift) -> None:
+    """Let the old version have all requests again."""
+    _share(aws, step, {})
 
 
 def _share(aws: Aws, step: Shift, shares: dict[str, float]) -> None:

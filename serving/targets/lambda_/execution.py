@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from ...asking import ask_golden
@@ -11,7 +12,7 @@ from ...golden import Golden
 from ...plan import Step
 from ...traffic import Judged
 from .around import Allow, AroundStep, CloseUrl, Forbid, OpenUrl, Provision, Reserve, Retain, Unprovision
-from .canary import Canary
+from .canary import Canary, give_back
 from .steps import (
     AskGolden,
     CreateFunction,
@@ -36,6 +37,7 @@ class LambdaHands:
         self._golden = golden
         self._layer = ""
         self.published = ""
+        self.renew: Callable[[], None] = lambda: None
 
     @property
     def judged(self) -> tuple[Judged, ...]:
@@ -75,6 +77,7 @@ class LambdaHands:
                 raise TypeError(f"Lambda has no step {step!r}")
 
     def _shift(self, step: Shift) -> None:
+        self._canary.renew = self.renew
         try:
             self._canary.run(self._aws, step, self.published)
         except CanaryFailed:  # what was sent back shall not stand ready, and cost
@@ -100,6 +103,16 @@ class LambdaHands:
                 held.close_url(step.function, step.alias)
             case Retain():
                 self._aws.logs.retain(step.group, step.days)
+
+    def stopped(self, step: Step) -> str:
+        """Give a canary's requests back; say what the alias names."""
+        if not isinstance(step, Shift | PointAlias):
+            return "what served before still does"
+        if isinstance(step, Shift):
+            give_back(self._aws, step)
+            self._aws.surroundings.unprovision(step.function, self.published)
+        now = self._aws.functions.alias(step.function, step.alias)
+        return f"{step.function}:{step.alias} gives {f'version {now.version}' if now else 'nobody'} all requests"
 
     def _update(self, step: UpdateCode | UpdateConfiguration) -> None:
         now = self._aws.functions.state(step.spec.name)

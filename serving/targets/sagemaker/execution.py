@@ -76,6 +76,7 @@ class SageMakerHands:
         self._golden = golden
         self._sleep = sleep
         self.published = ""
+        self.renew: Callable[[], None] = lambda: None
         self._judged: tuple[Judged, ...] = ()
 
     @property
@@ -98,7 +99,7 @@ class SageMakerHands:
                 self._update(step)
             case Reweigh():
                 endpoints.reweigh(step.endpoint, step.variant, step.weight)
-                settled(self._aws, step.endpoint, self._sleep)
+                settled(self._aws, step.endpoint, self._wait)
             case AskGolden():
                 self._ask(step)
             case Watch():
@@ -111,6 +112,21 @@ class SageMakerHands:
                 endpoints.delete_model(step.model)
             case _:
                 raise TypeError(f"SageMaker has no step {step!r}")
+
+    def stopped(self, step: Step) -> str:
+        """Say what the endpoint does: SageMaker goes on by itself with what it was asked for, its alarms judging."""
+        if not isinstance(step, CreateEndpoint | UpdateEndpoint | DeleteFailed | Reweigh | AskGolden | Watch | Scale):
+            return "what served before still does"
+        now = self._aws.endpoints.endpoint(step.endpoint)
+        if now is None:
+            return f"there is no endpoint {step.endpoint}"
+        if now.status in CHANGING:
+            return f"{step.endpoint} is {now.status}: SageMaker goes on by itself, and the next run waits for it"
+        return f"{step.endpoint} is {now.status} with {now.config}"
+
+    def _wait(self, seconds: float) -> None:
+        self._sleep(seconds)
+        self.renew()
 
     def _create(self, step: CreateModel | CreateConfig) -> None:
         endpoints = self._aws.endpoints
@@ -136,7 +152,7 @@ class SageMakerHands:
 
     def _require(self, endpoint: str, config: str, was: str, alarms: Sequence[str] = ()) -> None:
         """Wait, and see that the configuration serves: SageMaker calls an endpoint that went back `InService` too."""
-        now = settled(self._aws, endpoint, self._sleep)
+        now = settled(self._aws, endpoint, self._wait)
         self._judged += self._watched(alarms, now.reason if now and now.config != config else "")
         if now is not None and (now.config, now.status) == (config, IN_SERVICE):
             return
@@ -166,7 +182,7 @@ class SageMakerHands:
         try:
             if (now := self._aws.endpoints.endpoint(step.endpoint)) is None:
                 raise AwsFailed(f"{step.endpoint} is gone.")
-            ask_golden(ask_of(self._aws, now, self._sleep), step.endpoint, self._golden)
+            ask_golden(ask_of(self._aws, now, self._wait), step.endpoint, self._golden)
         except (GoldenFailed, AwsFailed) as error:
             raise GoldenFailed(f"{error} {self._back(step)}") from None
 
@@ -181,7 +197,7 @@ class SageMakerHands:
 
     def _return(self, endpoint: str, back: str) -> str:
         self._aws.endpoints.update_endpoint(endpoint, back, guardrails=None, resize=False)
-        now = settled(self._aws, endpoint, self._sleep)
+        now = settled(self._aws, endpoint, self._wait)
         if now is None or (now.config, now.status) != (back, IN_SERVICE):
             return (f"And {endpoint} could NOT be moved back to {back}: it is "
                     f"{f'{now.status} with {now.config}' if now else 'gone'}. Next: slipway rollback")
@@ -189,7 +205,7 @@ class SageMakerHands:
 
     def _watch(self, step: Watch) -> None:
         """Let the new release take over from the old one, or the old one go on without it."""
-        opinion = Watching(step, self._sleep).opinion(self._aws)
+        opinion = Watching(step, self._wait).opinion(self._aws)
         self._judged = opinion.judged
         if opinion.judgement is Judgement.GO_ON:
             return
@@ -207,4 +223,4 @@ class SageMakerHands:
 
     def _delete(self, endpoint: str) -> None:
         self._aws.endpoints.delete_endpoint(endpoint)
-        settled(self._aws, endpoint, self._sleep)
+        settled(self._aws, endpoint, self._wait)

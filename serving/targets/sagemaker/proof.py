@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import tarfile
 import tempfile
 from collections.abc import Sequence
@@ -111,9 +110,9 @@ def golden_of(aws: Aws, shipped: SageMakerShipped, bucket: str) -> Golden:
         return read_golden(Path(scratch) / GOLDEN)
 
 
-def unpacked(archive: bytes, into: Path) -> Path:
-    """Where, in this folder, is the bundle of a model.tar.gz?"""
-    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+def unpacked(archive: Path, into: Path) -> Path:
+    """Where, in this folder, is the bundle of a model.tar.gz? Neither is ever in memory as a whole."""
+    with tarfile.open(archive) as files:
         files.extractall(into, filter="data")
     return into / "bundle" if (into / "bundle").is_dir() else into
 

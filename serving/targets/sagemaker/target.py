@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -68,12 +69,14 @@ class SageMakerTarget:
         now = settled(self.aws, endpoint)
         was = now.config if now else ""
         begin = logbook.begin(entries[-1].seq, target.shipped, published=target.published, previous=was)
+        title = f"{endpoint} back to {target.shipped.model}/{target.shipped.version} ({target.published})"
         moves = planning.takeover(endpoint, target.published, now, None, resize=True)
+        scaled = planning.rescaled(endpoint, target.shipped, self.aws.scaling.scaling(endpoint, names.VARIANT))
+        if target is entries[-1] and not (moves or scaled):
+            return WayBack(Plan(title, ()), golden, target)
         current = journal.deployed(entries)[-1].published
         known = was != target.published and not names.is_trial_of(endpoint, was)
-        moves.append(AskGolden(endpoint, target.published, was if known else current))
-        moves += planning.rescaled(endpoint, target.shipped, self.aws.scaling.scaling(endpoint, names.VARIANT))
-        title = f"{endpoint} back to {target.shipped.model}/{target.shipped.version} ({target.published})"
+        moves += [AskGolden(endpoint, target.published, was if known else current), *scaled]
         return WayBack(noted(title, moves, begin), golden, target)
 
     def hands(self, golden: Golden, probes: Sequence[Any] = ()) -> SageMakerHands:
@@ -106,8 +109,11 @@ class SageMakerTarget:
         """The bundle in the model.tar.gz that the endpoint was given."""
         logbook = self.logbook(model)
         shipped = proof.in_service(self.aws, self.place(model), logbook.read()).entry.shipped
-        body = self.aws.storage.read(logbook.bucket, names.archive_key(shipped.model, shipped.digest, shipped.archive))
-        return proof.unpacked(body, into)
+        key = names.archive_key(shipped.model, shipped.digest, shipped.archive)
+        with tempfile.TemporaryDirectory(prefix="slipway-") as scratch:
+            archive = Path(scratch) / "model.tar.gz"
+            self.aws.storage.fetch(logbook.bucket, key, archive)
+            return proof.unpacked(archive, into)
 
     def invoke(self, model: str, payload: bytes) -> bytes:
         """The endpoint's answer to this JSON; of an asynchronous one when it lies in S3."""
