@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from registry import digest, figures, licences, measuring, mlflow_store, policy, rehearsal, report, scan
+from registry import digest, figures, licences, measuring, mlflow_store, model_files, policy, rehearsal, report, scan
 from registry.answers import Amounts, Answers, Classes
 from registry.errors import ModelUnusable, RegistryError
 from registry.evaluation import (
@@ -89,7 +89,7 @@ def _log_report(version: ModelVersion, evidence: Evidence, examined: Examined, i
     into.mkdir()
     report.write(into, version, evidence, str(champion.fetched.version) if champion else "",
                  dict(figures.drawn(sides, examined.rows.labels)))
-    mlflow_store.log_run_files(version, into, REPORT)
+    model_files.log_run_files(version, into, REPORT)
 
 
 def recorded(version: ModelVersion) -> Evidence:
@@ -180,12 +180,12 @@ def _measured(
 
 def _fetch(version: ModelVersion, into: Path) -> Fetched:
     into.mkdir()
-    folder = mlflow_store.fetch_model(version, into)
+    folder = model_files.fetch_model(version, into)
     return Fetched(version, folder, digest.hash_folder(folder))
 
 
 def _held_out(version: ModelVersion, scratch: Path) -> HeldOut:
-    path = mlflow_store.fetch_run_file(version, HELD_OUT, scratch)
+    path = model_files.fetch_run_file(version, HELD_OUT, scratch)
     if path is None:
         raise RegistryError(f"{version} has no held-out rows. Next: log {HELD_OUT} on run {version.run_id}")
     raw = path.read_bytes()
@@ -208,8 +208,8 @@ def _text_as_objects(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _answers(fetched: Fetched, rows: HeldOut) -> Answers:
-    meaning = mlflow_store.meaning_of(fetched.folder)
-    output = mlflow_store.predict(fetched.folder, rows.inputs)
+    meaning = model_files.meaning_of(fetched.folder)
+    output = model_files.predict(fetched.folder, rows.inputs)
     try:
         if meaning.kind == "classification":
             said, labels = class_indices(output, meaning.labels), meaning.labels

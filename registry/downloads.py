@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from registry import digest, mlflow_store
+from registry import digest, mlflow_store, model_files
 from registry.errors import ReleaseTampered
 from registry.words import Release
 
@@ -18,12 +18,12 @@ def download(release: Release, into: Path) -> Path:
     """
     mlflow_store.connect_existing()
     version = mlflow_store.model_version(release.model, release.version)
-    folder = mlflow_store.fetch_model(version, into)
+    folder = model_files.fetch_model(version, into)
     try:
         difference = digest.compare(release.files, digest.hash_folder(folder))
         if difference:
             subject = f"{release.model}/{release.version}"
-            place = mlflow_store.location(version)
+            place = model_files.location(version)
             raise ReleaseTampered(subject, difference.changed, difference.missing, difference.extra, place)
     except ReleaseTampered:
         shutil.rmtree(folder)

@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from registry import digest, mlflow_store, rows, signatures
+from registry import digest, model_files, rows, signatures
 from registry.errors import ModelUnusable
 from registry.measured import Compatibility, Overlap
 from registry.rows import RowDigests
@@ -34,7 +34,7 @@ def described(folder: Path) -> dict[str, Any]:
 def seen_by(version: ModelVersion, scratch: Path) -> tuple[RowDigests, str] | str:
     """The digests of the rows that a version's training saw, and their file's sha256; or why they are not to be had."""
     scratch.mkdir(exist_ok=True)
-    path = mlflow_store.fetch_run_file(version, rows.SEEN, scratch)
+    path = model_files.fetch_run_file(version, rows.SEEN, scratch)
     if path is None:
         return f"digests of the training rows were not logged ({rows.SEEN})"
     try:

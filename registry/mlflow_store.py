@@ -7,35 +7,26 @@ Reads and writes go where the URIs point: to a server over REST, or straight to 
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
 import mlflow
-import numpy as np
-from mlflow.artifacts import download_artifacts
 from mlflow.entities.model_registry import ModelVersion as MlflowVersion
 from mlflow.exceptions import MlflowException
-from mlflow.models import Model
 from mlflow.tracking import MlflowClient
 from mlflow.tracking._model_registry.utils import _get_store
 from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from registry import shapes
 from registry.advisory import TagPages
 from registry.book import TAKERS, Book, Found
 from registry.errors import (
-    ModelUnusable,
     PromotionRefused,
     RegistryError,
     RegistryMisconfigured,
@@ -53,7 +44,6 @@ from registry.whereabouts import HTTP, SCHEME, registry_uri, require_file, unrea
 from registry.wire import EvidenceShape, GlassShape, WordShape
 from registry.words import Actor, ModelVersion, Stage
 
-BATCH = 512
 __all__ = ["in_stage", "ledger", "model_version", "require_model", "whole_ledger"]  # read without MLflow, from here too
 
 
@@ -131,7 +121,7 @@ def _set_registry_uri(uri: str) -> None:
 def register_candidate(name: str, *, run_id: str, source: str) -> ModelVersion:
     """Register a logged model (`models:/m-...` or `runs:/...`) as the next version of `name`, by us."""
     connect()
-    with _mapped():
+    with mapped():
         made = mlflow.register_model(source, name, await_registration_for=0)
         if made.run_id != run_id:
             raise RegistryMisconfigured(f"{source} was logged by run {made.run_id}, not by {run_id}")
@@ -140,73 +130,6 @@ def register_candidate(name: str, *, run_id: str, source: str) -> ModelVersion:
         book = _book_in_tags()
         book.register(_found(version), {book.actor.name})
     return version
-
-
-def fetch_model(version: ModelVersion, into: Path) -> Path:
-    """Download a version's files into a folder."""
-    with _mapped():
-        return Path(download_artifacts(artifact_uri=f"models:/{version.name}/{version.number}", dst_path=str(into)))
-
-
-def location(version: ModelVersion) -> str:
-    """Where a version's files are kept."""
-    with _mapped():
-        return str(MlflowClient().get_model_version_download_uri(version.name, str(version.number)))
-
-
-def fetch_run_file(version: ModelVersion, path: str, into: Path) -> Path | None:
-    """Download one artifact of the version's run; None when the run has none of that name."""
-    folder = str(Path(path).parent)
-    with _mapped():
-        listed = {item.path for item in MlflowClient().list_artifacts(version.run_id, folder)}
-        if path not in listed:
-            return None
-        return Path(download_artifacts(run_id=version.run_id, artifact_path=path, dst_path=str(into)))
-
-
-def log_run_files(version: ModelVersion, folder: Path, under: str) -> None:
-    """Log a folder's files to the version's run."""
-    with _mapped():
-        MlflowClient().log_artifacts(version.run_id, str(folder), under)
-
-
-@dataclass(frozen=True, slots=True)
-class Meaning:
-    """What a model's answers mean: classes (with their labels in index order), or numbers."""
-
-    kind: str
-    labels: tuple[str, ...]
-
-
-def meaning_of(folder: Path) -> Meaning:
-    """What do a downloaded model's answers mean, by its `slipway` metadata?
-
-    Raises:
-        ModelUnusable: when it does not say.
-    """
-    said = (Model.load(str(folder)).metadata or {}).get("slipway", {})
-    kind, labels = said.get("kind"), tuple(map(str, said.get("labels") or ()))
-    if kind not in ("classification", "regression", "ranking") or (kind == "classification" and not labels):
-        raise ModelUnusable(f"the model's metadata names no kind of answer, or no classes (kind {kind!r})")
-    return Meaning(kind, labels)
-
-
-def predict(folder: Path, inputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-    """Load a downloaded model and answer all rows, a few hundred at a time.
-
-    Raises:
-        ModelUnusable: when it does not load, or refuses these inputs.
-    """
-    rows = len(next(iter(inputs.values())))
-    try:
-        with redirect_stdout(io.StringIO()):  # Keras draws a progress bar for every batch, which tells nobody anything
-            model = mlflow.pyfunc.load_model(str(folder))
-            schema = model.metadata.get_input_schema()
-            batches = ({name: v[at : at + BATCH] for name, v in inputs.items()} for at in range(0, rows, BATCH))
-            parts = [shapes.answer(model.predict(shapes.request(schema, batch))) for batch in batches]
-    except (MlflowException, ValueError, TypeError, KeyError, ImportError, AttributeError) as error:
-        raise ModelUnusable(f"the model does not answer: {error}") from error
-    return np.concatenate(parts)
 
 
 def send_evidence(version: ModelVersion, evidence: EvidenceShape) -> None:
@@ -247,7 +170,7 @@ def break_glass(version: ModelVersion, stage: Stage, reason: str) -> ModelVersio
 
 
 def _tag(version: ModelVersion, key: str, value: str) -> None:
-    with _mapped():
+    with mapped():
         MlflowClient().set_model_version_tag(version.name, str(version.number), key, value)
 
 
@@ -260,7 +183,7 @@ def move(version: ModelVersion, stage: Stage) -> ModelVersion:
     if _advising():
         return _advised_move(version, stage, None)
     store = _get_store()
-    with _mapped():
+    with mapped():
         archive = stage.alias is not None
         return _word(store.transition_model_version_stage(version.name, str(version.number), stage.value, archive))
 
@@ -288,7 +211,7 @@ def _book_in_tags() -> Book:
 
 def _write_tag(model: str, number: int, key: str, value: str) -> None:
     try:
-        with _mapped():
+        with mapped():
             MlflowClient().set_model_version_tag(model, str(number), key, value)
     except PromotionRefused as error:  # the store is ours, only the server around it is not
         uri = mlflow.get_registry_uri()
@@ -296,7 +219,7 @@ def _write_tag(model: str, number: int, key: str, value: str) -> None:
 
 
 def _found(version: ModelVersion) -> Found:
-    with _mapped():
+    with mapped():
         told = MlflowClient().get_model_version(version.name, str(version.number))
     return Found(_word(told), int(told.creation_timestamp), told.source or "")
 
@@ -322,7 +245,7 @@ def _advised_move(version: ModelVersion, target: Stage, glass: str | None) -> Mo
     decision = decide(case, book.rules(version.name, target), book.now)
     if not decision:
         raise PromotionRefused(str(decision))
-    with _mapped():
+    with mapped():
         listed = MlflowClient().search_model_versions(f"name = '{version.name}'") if target.alias else ()
     there = tuple(sorted(int(v.version) for v in listed if v.current_stage == target.value))
     book.move(case, decision, tuple(number for number in there if number != version.number), "advised")
@@ -332,7 +255,7 @@ def _advised_move(version: ModelVersion, target: Stage, glass: str | None) -> Mo
 def _carry_out(version: ModelVersion, target: Stage, own: set[str]) -> ModelVersion:
     """MLflow's own calls, stage and alias: after the entry, so that a move that died halfway is made again."""
     store, number = _get_store(), str(version.number)
-    with _mapped():
+    with mapped():
         store.transition_model_version_stage(version.name, number, target.value, target.alias is not None)
         if target.alias:
             store.set_registered_model_alias(version.name, target.alias, number)
@@ -343,7 +266,7 @@ def _carry_out(version: ModelVersion, target: Stage, own: set[str]) -> ModelVers
 
 def adopt(dry_run: bool) -> list[str]:
     """Take versions that were here before slipway into the ledger; says what was, or would be, done."""
-    with _mapped():
+    with mapped():
         return _governed().adopt(dry_run)
 
 
@@ -353,7 +276,7 @@ def restore(entries: list[Entry]) -> int:
     Raises:
         LedgerBroken: when they do not continue what is there.
     """
-    with _mapped():
+    with mapped():
         return _governed().restore(entries)
 
 
@@ -368,7 +291,7 @@ def ask_signed(uri: str) -> Ask:
     """Ask a server by GET through MLflow, whose plugins sign what nobody else can."""
 
     def ask(path: str, params: Mapping[str, str]) -> Answer:
-        with _mapped():
+        with mapped():
             answer = http_request(get_default_host_creds(uri), path, "GET", params=dict(params), raise_on_status=False)
         return Answer(answer.status_code, answer.text)
 
@@ -393,7 +316,7 @@ _NAMED = {
 
 
 @contextmanager
-def _mapped() -> Iterator[None]:
+def mapped() -> Iterator[None]:
     """MLflow's errors become ours, here and nowhere else."""
     try:
         yield

@@ -22,6 +22,7 @@ from registry import (
     commands,
     connect,
     mlflow_store,
+    model_files,
     register_candidate,
 )
 from registry.evaluation import class_indices, classification, discordant, relative_gain
@@ -85,7 +86,7 @@ def test_a_check_draws_no_progress_bars(world: World, capfd: pytest.CaptureFixtu
     mlflow.keras.save_model(model, str(world.folder / "keras"), pip_requirements=[])
     capfd.readouterr()
     rows = {"values": points(3, 600)[0].astype("float32")}
-    assert mlflow_store.predict(world.folder / "keras", rows).shape == (600, 2)
+    assert model_files.predict(world.folder / "keras", rows).shape == (600, 2)
     said = capfd.readouterr()
     assert said.out == ""
     assert "ms/step" not in said.err
