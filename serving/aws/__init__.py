@@ -9,7 +9,16 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from .endpoints import ConfigState, Endpoints, EndpointState, Guardrails, LaterState, ModelState, VariantState
+from .endpoints import (
+    ConfigState,
+    Endpoints,
+    EndpointState,
+    Guardrails,
+    LaterState,
+    ModelState,
+    VariantState,
+    instance_types,
+)
 from .functions import AliasState, FunctionConfig, Functions, FunctionState, LayerState, Offer
 from .identity import Identity
 from .keys import Keys
@@ -28,6 +37,7 @@ __all__ = [
     "AliasState", "Aws", "ConfigState", "EndpointState", "Endpoints", "FunctionConfig", "FunctionState", "Functions",
     "Grant", "Guardrails", "Identity", "LaterState", "LayerState", "Logs", "Metrics", "ModelState", "ObjectState",
     "Offer", "Scaling", "ScalingState", "Storage", "Surroundings", "Transforms", "UrlState", "VariantState",
+    "instance_types",
 ]  # fmt: skip
 
 

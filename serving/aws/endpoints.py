@@ -151,11 +151,6 @@ class Endpoints:
             pages = self._sagemaker.get_paginator("list_endpoint_configs").paginate(NameContains=part)
             return [one["EndpointConfigName"] for page in pages for one in page["EndpointConfigs"]]
 
-    @cached_property
-    def instance_types(self) -> tuple[str, ...]:
-        """Which machines can an endpoint run on? As botocore knows SageMaker; nobody is asked."""
-        return tuple(self._sagemaker.meta.service_model.shape_for("ProductionVariantInstanceType").enum)
-
     def create_model(self, wanted: ModelState) -> None:
         """Make a model.
 
@@ -269,6 +264,14 @@ class Endpoints:
     @cached_property
     def _runtime(self) -> Any:
         return client("sagemaker-runtime")
+
+
+def instance_types() -> tuple[str, ...]:
+    """Which machines can an endpoint run on? As botocore knows SageMaker; AWS is not asked."""
+    import botocore.session
+
+    model = botocore.session.get_session().get_service_model("sagemaker")
+    return tuple(model.shape_for("ProductionVariantInstanceType").enum)
 
 
 def _if_there(ask: Callable[[], T]) -> T | None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from difflib import get_close_matches
 
 from ... import preflight
-from ...aws import Aws, EndpointState
+from ...aws import Aws, EndpointState, instance_types
 from ...bundle import Bundle
 from ...config import Settings
 from ...errors import ConfigurationInvalid
@@ -41,7 +41,7 @@ def look(aws: Aws, settings: Settings, bundle: Bundle, bucket: str) -> list[Chec
     needed = [one for who in ("publisher", "deployer") for one in policy(who, "sagemaker", settings, where).statements]
     found += preflight.changeable(aws, needed, model, "sagemaker")
     found.append(preflight.role(aws, chosen.role))
-    found.append(_machine(chosen, aws.endpoints.instance_types))
+    found.append(_machine(chosen, instance_types()))
     found += [*preflight.key(aws, settings.kms_key, "kms_key"), *preflight.key(aws, chosen.kms, "sagemaker.kms")]
     if chosen.serverless:
         size = sum(file.size for file in bundle.manifest.files)
