@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Unconvertible
+from . import order
 
 if TYPE_CHECKING:
     import onnx
@@ -24,6 +25,7 @@ def canonical(model: onnx.ModelProto, inputs: Mapping[str, str], outputs: Sequen
         outputs: the names of the outputs, in the graph's order.
     """
     graph = model.graph
+    order.settle(graph)
     names = {"": ""} | {t.name: new for t, new in zip(graph.output, outputs, strict=True)}
     names |= {t.name: inputs[t.name] for t in graph.input}
     _rename(graph, names)
@@ -49,7 +51,7 @@ def _rename(graph: onnx.GraphProto, names: dict[str, str]) -> None:
     for number, node in enumerate(graph.node):
         node.name, node.doc_string = f"n{number}", ""
         del node.metadata_props[:]
-        for body in _bodies(node):
+        for body in order.bodies(node):
             _rename(body, names)
             del body.value_info[:]
         for tensor in [*node.input, *node.output]:
@@ -59,13 +61,6 @@ def _rename(graph: onnx.GraphProto, names: dict[str, str]) -> None:
     for value in [*graph.input, *graph.output, *graph.initializer]:
         value.name = names.get(value.name, f"unused {value.name}")
     graph.name = "body"
-
-
-def _bodies(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            yield attribute.g
-        yield from attribute.graphs
 
 
 def _order_opsets(model: onnx.ModelProto) -> None:
@@ -81,7 +76,7 @@ def _order_opsets(model: onnx.ModelProto) -> None:
 def _every_node(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
     for node in graph.node:
         yield node
-        for body in _bodies(node):
+        for body in order.bodies(node):
             yield from _every_node(body)
 
 

@@ -231,6 +231,23 @@ def test_a_networks_inputs_keep_names_that_are_no_identifiers(save: Save) -> Non
     np.testing.assert_allclose(answer["predictions"], model.predict(asked, verbose=0), atol=1e-5)
 
 
+def test_tables_of_names_are_converted_to_the_same_bytes_every_time(save: Save) -> None:
+    import keras
+
+    inputs = {role: keras.Input((), name=role, dtype="string") for role in ("user", "item")}
+    parts = []
+    for role, given in inputs.items():
+        codes = keras.layers.StringLookup(vocabulary=[f"{role}{number}" for number in range(50)])(given)
+        parts += [keras.layers.Embedding(51, width)(codes) for width in (1, 4)]
+    rated = keras.layers.Add()([parts[0], parts[2], keras.layers.Dot(axes=1)([parts[1], parts[3]])])
+    model = keras.Model(inputs, keras.layers.Reshape((), name="prediction")(rated))
+    asked = {role: np.array([f"{role}{number}" for number in range(8)], dtype=object) for role in inputs}
+    first = keras_files(save, model, asked).folder
+    files = first.parent / "files"
+    made = {bundles.build(release_of(files), files, first.parent / f"again-{n}").manifest.to_bytes() for n in range(3)}
+    assert made == {(first / "manifest.json").read_bytes()}
+
+
 def test_a_network_with_two_inputs_is_bound_by_name(save: Save) -> None:
     import keras
 
