@@ -271,8 +271,7 @@ class Functions:
             answer = self._lambda.invoke(FunctionName=function, Qualifier=qualifier, Payload=payload, **options)
             body: bytes = answer["Payload"].read()
         if "FunctionError" in answer:
-            fault = json.loads(body or b"{}")
-            raise AwsFailed(f"{function}:{qualifier} failed: {fault.get('errorMessage', fault)}", code="FunctionError")
+            raise AwsFailed(f"{function}:{qualifier} failed: {fault_of(body)}", code="FunctionError")
         return body, answer.get("LogResult", "")
 
     def _updated(self, state: FunctionState) -> FunctionState:
@@ -287,6 +286,15 @@ class Functions:
     @cached_property
     def _asked_once(self) -> Any:
         return client("lambda", retries={"total_max_attempts": 1})
+
+
+def fault_of(body: bytes) -> str:
+    """What did a function that failed say? Its error's message; as it stands where it is not told the usual way."""
+    try:
+        said = json.loads(body)
+    except ValueError:
+        return body.decode(errors="replace")
+    return str(said.get("errorMessage", said) if isinstance(said, dict) else said)
 
 
 def _fetched(url: str) -> bytes:

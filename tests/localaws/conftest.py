@@ -1,4 +1,4 @@
-"""One local AWS for all these tests, and plain boto3 clients that only know its variables."""
+"""One local AWS for all these tests, and clients of it; who else plays AWS is in players.py."""
 
 from __future__ import annotations
 
@@ -9,41 +9,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
 
 from serving.localaws import running
-from serving.localaws.protocol import violations
+from tests.localaws.clients import client_for
+from tests.localaws.players import account, peer
+
+__all__ = ["account", "client_for", "peer"]
 
 Clients = Callable[[str], Any]
 BUCKET = "slipway-123456789012-us-east-1"
 ROLE = "arn:aws:iam::123456789012:role/slipway-exec-lambda"
 SERVER = Path(__file__).with_name("server.py")
 ECHO = "def handler(event, context):\n    return event\n"
-
-
-def client_for(environment: dict[str, str], service: str, *, checked: bool = True) -> Any:
-    """A client as a user's would be, but with no retries: a refusal is to be seen at once."""
-    made = boto3.client(
-        service,
-        endpoint_url=environment["AWS_ENDPOINT_URL"],
-        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
-        region_name=environment["AWS_REGION"],
-        config=Config(retries={"total_max_attempts": 1}, read_timeout=60, max_pool_connections=50),
-    )
-    if checked and service in ("lambda", "sagemaker"):
-        made.meta.events.register("after-call.*.*", _as_modelled)
-    return made
-
-
-def _as_modelled(model: Any, http_response: Any, parsed: dict[str, Any], **_: Any) -> None:
-    """Every answer of our own services has what AWS's service model requires, and no value that it does not know."""
-    if http_response.status_code < 300 and model.output_shape is not None:
-        answer = {name: value for name, value in parsed.items() if not hasattr(value, "read")}
-        problems = [problem.text for problem in violations(model.output_shape, answer)]
-        assert problems == [], f"{model.name} answered {answer}"
 
 
 @pytest.fixture(scope="session")

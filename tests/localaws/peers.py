@@ -22,7 +22,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from serving.localaws import running
 from serving.localaws.endpoints.container import free_port
 from serving.localaws.processes import Nursery
-from tests.localaws.conftest import client_for
+from tests.localaws.clients import client_for
 
 PEERS = Path(os.environ.get("SLIPWAY_PEERS", ".slipway/peers")).resolve()
 _START_SECONDS = 60

@@ -6,12 +6,14 @@ import os
 import re
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 
 from serving.localaws.commands import local
-from tests.localaws.test_peers import DIFFERENCES
+from tests.localaws.players import DIFFERENCES
+from tests.localaws.reach import places
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "local-aws.md").read_text(encoding="utf-8")
@@ -43,19 +45,73 @@ def test_the_pages_commands_run(source: str, tmp_path: Path) -> None:
     assert done.stdout == "slipway-123456789012-us-east-1\n"
 
 
+FRAMEWORKS = [
+    *("mlflow", "tensorflow", "keras", "torch", "sklearn", "pandas", "onnx", "onnxruntime", "sagemaker"),
+    *("registry", "train"),
+]
+REFUSING = f"""
+import sys
+class Refusing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {FRAMEWORKS}:
+            raise ImportError(name + " is not for other projects")
+sys.meta_path.insert(0, Refusing())
+"""
+
+
+def test_another_projects_tests_run_as_the_page_shows_without_any_framework_of_ours(tmp_path: Path) -> None:
+    named = [(source.splitlines()[0].removeprefix("# "), source) for source in blocks("python")]
+    files = {name: source for name, source in named if re.fullmatch(r"\w+\.py", name)}
+    assert len(files) == 2
+    (tmp_path / "refusing").mkdir()
+    for name, source in {**files, "refusing/sitecustomize.py": REFUSING}.items():
+        (tmp_path / name).write_text(source)
+    path = os.pathsep.join([str(tmp_path / "refusing"), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
+
+
 def test_every_option_is_in_the_pages_table() -> None:
     shown = {option.opts[0] for option in local.params if not getattr(option, "hidden", True)}
     told = set(re.findall(r"^\| `(--[a-z-]+)", TEXT, re.M))
     assert {name.replace("--no-sandbox", "--sandbox") for name in told} == shown
 
 
+TESTS = dict(zip(["ours", "moto", "ministack", "seaweedfs"],
+                 [re.findall(r"`(tests/[^`]+)`", row.split("|")[2])
+                  for row in TEXT.partition("| emulator | its tests ")[2].splitlines()[2:6]], strict=True))
+
+
+def test_the_table_of_tests_is_what_is_collected(request: pytest.FixtureRequest) -> None:
+    session = request.session
+    found: dict[str, set[str]] = {name: set() for name in TESTS}
+    for item in session.items:
+        for place in places(item):
+            found[place].add(item.path.relative_to(ROOT).as_posix())
+    unlisted = {place: [file for file in sorted(files) if not any(fnmatch(file, one) for one in TESTS[place])]
+                for place, files in found.items()}
+    assert not any(unlisted.values()), f"docs/local-aws.md, Which tests run where, does not list {unlisted}"
+    if session.config.args_source is pytest.Config.ArgsSource.TESTPATHS and not session.config.option.keyword:
+        stale = {place: [one for one in listed if not any(fnmatch(file, one) for file in found[place])]
+                 for place, listed in TESTS.items()}
+        assert not any(stale.values()), f"docs/local-aws.md, Which tests run where, lists what is gone: {stale}"
+
+
 PLAYERS = ["ours", "moto", "ministack", "seaweedfs"]
 
 
-@pytest.mark.parametrize("peer", PLAYERS)
-def test_the_table_of_second_opinions_counts_the_differences(peer: str) -> None:
+@pytest.mark.parametrize("player", PLAYERS)
+def test_the_table_of_second_opinions_counts_the_differences(player: str) -> None:
     table = TEXT.partition("| law of AWS ")[2].splitlines()[2:]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table if line.startswith("|")]
-    answers = [row[1 + PLAYERS.index(peer)] for row in rows]
+    answers = [row[1 + PLAYERS.index(player)] for row in rows]
     agreeing = ("yes", "yes, with `--auth`", "-")
-    assert len([answer for answer in answers if answer not in agreeing]) == len(DIFFERENCES[peer])
+    assert len([answer for answer in answers if answer not in agreeing]) == len(DIFFERENCES[player])

@@ -1,7 +1,4 @@
-"""The same laws of AWS held against every emulator at hand: where one is known to differ, that is written down here.
-
-A difference is a strict xfail: the day a peer mends it, this says so. docs/local-aws.md shows the table.
-"""
+"""The same laws of AWS held against every emulator at hand; where one is known to differ, players.py says so."""
 
 from __future__ import annotations
 
@@ -17,74 +14,9 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.localaws.conftest import client_for, zipped
-from tests.localaws.peers import MINISTACK, MOTO, SEAWEEDFS, Peer, ours, started
-
-BUCKET = "peers"
-Account = Callable[[str], Any]
-
-# What each peer does otherwise than AWS, seen with the versions that tests/localaws/peers.py names.
-DIFFERENCES: dict[str, set[str]] = {
-    "ours": set(),
-    "moto": {
-        "a_wrong_checksum_is_refused",
-        "a_given_checksum_is_told",
-        "a_wrong_secret_is_refused",
-        "a_stale_revision_is_refused",
-        "a_wrong_code_hash_is_not_published",
-        "code_that_is_not_in_s3_is_refused",
-        "a_runtime_that_does_not_exist_is_refused",
-        # it runs functions in Docker only
-        "a_qualifier_chooses_the_version",
-        "weights_share_the_traffic",
-        "a_function_that_fails_says_so_in_the_header",
-        "a_layer_is_on_the_path",
-    },
-    "ministack": {
-        "a_wrong_secret_is_refused",  # unless it is started with AUTH=true
-        "a_wrong_code_hash_is_not_published",
-        "weights_share_the_traffic",
-        "an_alias_to_a_missing_version_is_refused",
-        "a_function_that_fails_says_so_in_the_header",  # the error's type is lost
-        "a_runtime_that_does_not_exist_is_refused",
-    },
-    "seaweedfs": set(),
-}
-
-
-@pytest.fixture(
-    scope="module", params=[None, MOTO, MINISTACK, SEAWEEDFS], ids=["ours", "moto", "ministack", "seaweedfs"]
-)
-def peer(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[str, Peer | None, Account]]:
-    """An emulator that runs, and clients for it."""
-    found: Peer | None = request.param
-    folder = tmp_path_factory.mktemp("peer")
-    with started(found, folder) if found else ours(folder) as environment:
-        made: dict[str, Any] = {}
-
-        def client(service: str) -> Any:
-            if service not in made:
-                made[service] = client_for(environment, service, checked=found is None)
-            return made[service]
-
-        if found is None:
-            client("s3").create_bucket(Bucket=BUCKET)
-        yield found.name if found else "ours", found, client
-
-
-@pytest.fixture
-def account(peer: tuple[str, Peer | None, Account], request: pytest.FixtureRequest) -> Account:
-    """Clients of the emulator, if it plays what the test is about; a known difference is expected."""
-    name, found, client = peer
-    law = request.node.originalname.removeprefix("test_")
-    service = "lambda" if request.node.get_closest_marker("usefixtures") else "s3"
-    if found and service not in found.services:
-        pytest.skip(f"{name} plays no {service}")
-    if law in DIFFERENCES[name]:
-        request.applymarker(pytest.mark.xfail(strict=True, reason=f"{name} differs from AWS here"))
-    return client
+from tests.localaws.conftest import zipped
+from tests.localaws.peers import Peer
+from tests.localaws.players import BUCKET, Account
 
 
 def code_of(call: Callable[..., Any], **params: Any) -> str:
