@@ -61,6 +61,11 @@ class Place:
         Path("slipway.yaml").write_text(json.dumps(said))
 
 
+def is_asked(config: pytest.Config) -> bool:
+    """Did somebody ask for the account, with `-m aws`?"""
+    return "aws" in str(config.getoption("-m")).replace("not aws", "")
+
+
 @contextmanager
 def opened(*, asked: bool) -> Iterator[Place]:
     """A local AWS, its variables set; or, where it was asked for, what the environment names."""

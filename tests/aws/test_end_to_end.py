@@ -22,7 +22,7 @@ from tests.conftest import told_not_rehearsed
 
 from .caller import calling, make_alarm
 from .kinds import KINDS, Kind
-from .place import Place, clean, left, opened
+from .place import Place, clean, is_asked, left, opened
 from .workshop import Workshop
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -100,8 +100,7 @@ class Model:
 @pytest.fixture(scope="module")
 def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """An AWS to deploy to, and a registry in the folder that becomes the current one."""
-    home, marks = tmp_path_factory.mktemp("aws"), str(request.config.getoption("-m"))
-    asked = "aws" in marks.replace("not aws", "")
+    home, asked = tmp_path_factory.mktemp("aws"), is_asked(request.config)
     with opened(asked=asked) as there, pytest.MonkeyPatch.context() as patch:
         for name in ("MLFLOW_REGISTRY_URI", "MLFLOW_RUN_ID", "SLIPWAY_CONFIG"):
             patch.delenv(name, raising=False)

@@ -27,7 +27,8 @@ class Workshop:
     def __init__(self, home: Path, models: dict[str, str]) -> None:
         self._log = (home / "training.log").open("w+")
         words = [sys.executable, "-m", "tests.aws.workshop", str(home), *(f"{k}={name}" for k, name in models.items())]
-        here = {**os.environ, "SLIPWAY_USER": "ana",
+        # One thread: the other core is the tests'.
+        here = {**os.environ, "SLIPWAY_USER": "ana", "TF_NUM_INTRAOP_THREADS": "1", "OMP_NUM_THREADS": "1",
                 "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])}
         self._process = subprocess.Popen(words, cwd=home, env=here, stdout=subprocess.PIPE, stderr=self._log, text=True)
         self._trained: set[str] = set()

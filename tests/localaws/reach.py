@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from serving.localaws import running
+from tests.localaws.peers import Peer
 
 STARTS = {running}
 COMMAND = "serving.localaws"  # python -m serving.localaws, in a test's words
@@ -21,7 +22,7 @@ def places(item: pytest.Item) -> set[str]:
         return set()
     if "peer" in item.fixturenames and "peer" in item._fixtureinfo.name2fixturedefs:
         peer = item.callspec.params["peer"]
-        return {peer.name if peer else "ours"}
+        return {peer.name if isinstance(peer, Peer) else "ours"}
     fixtures = [definition.func for found in item._fixtureinfo.name2fixturedefs.values() for definition in found]
     return {"ours"} if any(reaches(function, set()) for function in [item.function, *fixtures]) else set()
 

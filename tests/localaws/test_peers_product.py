@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ RECORDED = Path(__file__).parents[1] / "golden" / "bundles" / "0.1-images-cnn"
 
 
 @pytest.fixture
-def storage(account: Account, monkeypatch: pytest.MonkeyPatch) -> Iterator[Storage]:
+def storage(account: Account, monkeypatch: pytest.MonkeyPatch) -> Storage:
     """S3 as Slipway uses it, at the emulator's address."""
     _point_to(account("s3"), monkeypatch)
     return Storage(lambda: "123456789012")
