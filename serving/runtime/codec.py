@@ -13,7 +13,8 @@ from .fit import packed
 from .manifest import Tensor
 
 FORMS = ("instances", "inputs", "dataframe_split", "dataframe_records")
-ALSO = {"params", "signature_name"}  # MLflow and TensorFlow Serving send these along; they change nothing here
+# MLflow, TensorFlow Serving and Vertex AI send these along; they change nothing here.
+ALSO = {"params", "signature_name", "parameters"}
 LEAVES: dict[str, tuple[tuple[type, ...], str]] = {
     "string": ((str,), "text"), "bool": ((bool,), "true or false"), "number": ((int, float), "a number")}
 

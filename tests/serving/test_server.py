@@ -17,18 +17,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, save_model
 
 from serving.runtime.block import Block
 from serving.runtime.core import Predictor
 from serving.runtime.errors import BundleBroken
 from serving.runtime.exchange import Exchange, Request
+from serving.runtime.manifest import sha256
 from serving.runtime.server.batching import Batcher, measure
 from serving.runtime.server.http import App, Connection
 from serving.runtime.server.quick import QuickJson
 from serving.runtime.server.settings import Settings
 from serving.runtime.server.tally import SharedCounts, Tally
 
-from .small import EXAMPLES, ServerFront, bundle_of, server
+from .small import EXAMPLES, ServerFront, bundle_of, constant, server
 
 BODY = b'{"instances": [[1, 2, 3, 4]]}'
 
@@ -196,6 +198,40 @@ def test_a_stop_answers_what_was_asked_and_ends_with_zero(workers: str, folder: 
 def test_each_places_variables_are_followed(environ: dict[str, str], port: int, answers: str, health: str) -> None:
     settings = Settings.of(environ)
     assert (settings.port, settings.answers, settings.health) == (port, answers, health)
+
+
+def test_vertex_ai_is_answered_at_its_own_routes_and_sends_parameters_along(folder: Path) -> None:
+    with server(folder, AIP_PREDICT_ROUTE="/v1/predict", AIP_HEALTH_ROUTE="/v1/alive") as (front, _):
+        assert front.request("GET", "/v1/alive").status == 200
+        body = json.dumps({"instances": [[1, 2, 3, 4]], "parameters": {"confidence": 0.5}}).encode()
+        reply = front.request("POST", "/v1/predict", body, {"content-type": "application/json"})
+        assert reply.status == 200, reply.body
+        assert reply.json["predictions"] == front.ask(BODY, content_type="application/json").json["predictions"]
+
+
+def test_workers_share_the_models_memory(tmp_path: Path) -> None:
+    folder, size = bundle_of("rows", tmp_path / "bundle"), 6_000_000
+    node, told = helper.make_node, helper.make_tensor_value_info
+    nodes = [node("ReduceL1", ["x", "last"], ["far"], keepdims=0), node("Cast", ["far"], ["row"], to=TensorProto.INT64),
+             node("Gather", ["E", "row"], ["probabilities"])]
+    table = constant("E", np.full((size, 2), 0.5, np.float32))
+    save_model(helper.make_model(helper.make_graph(
+        nodes, "g", [told("x", TensorProto.FLOAT, ["rows", 4])],
+        [told("probabilities", TensorProto.FLOAT, ["rows", 2])], [table, constant("last", [1])]),
+        ir_version=9, opset_imports=[helper.make_opsetid("", 18)]), folder / "model.onnx")
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    entry = next(f for f in manifest["files"] if f["path"] == "model.onnx")
+    entry["sha256"] = sha256(folder / "model.onnx")
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with server(folder, SLIPWAY_WORKERS="2") as (front, process):
+        for _ in range(20):
+            assert front.ask(BODY, content_type="application/json").status == 200
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        assert len(children) == 2
+        for child in children:
+            said = Path(f"/proc/{child}/smaps_rollup").read_text()
+            own = sum(int(kb) for kb in re.findall(r"^Private_\w+:\s+(\d+) kB", said, re.M)) * 1024
+            assert own < size * 8 / 2, said
 
 
 def test_a_variable_that_is_no_number_is_named() -> None:

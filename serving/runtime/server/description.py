@@ -15,8 +15,8 @@ REFUSALS = {
     422: "does not fit the signature, or numbers far beyond those the model was tried on overflow in it",
     500: "the model failed, or its answer is not finite",
     503: "too many requests wait"}
-# What MLflow and TensorFlow Serving send along, and the runtime leaves aside.
-ALONG: Schema = {"params": {"description": "left aside"}, "signature_name": {"description": "left aside"}}
+# What MLflow, TensorFlow Serving and Vertex AI send along, and the runtime leaves aside.
+ALONG: Schema = {name: {"description": "left aside"} for name in ("params", "signature_name", "parameters")}
 
 # The first double that rounds up past the largest number of a type: half a step above it.
 PAST = {"float16": 65520.0, "float32": 2.0**128 - 2.0**103}
