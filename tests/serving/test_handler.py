@@ -1,4 +1,4 @@
-"""The Lambda handler understands each kind of event that AWS sends it, tells CloudWatch, and ends early when it must."""
+"""The Lambda handler understands each kind of event that AWS sends, tells CloudWatch, and ends early when it must."""
 
 from __future__ import annotations
 
