@@ -38,7 +38,7 @@ class ApprovalRules:
 
 @dataclass(frozen=True, slots=True)
 class StageRules:
-    """What must hold before one model may enter one stage."""
+    """What must hold before one model may enter one stage; `enter_from` None: from anywhere."""
 
     gates: GateRules
     evidence_max_age: timedelta
@@ -46,6 +46,7 @@ class StageRules:
     approvals: ApprovalRules
     ci: frozenset[str]
     break_glass: frozenset[str]
+    enter_from: tuple[Stage, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,7 @@ def _rules(shape: RulesShape, whole: PolicyShape) -> StageRules:
         approvals=_approval_rules(shape.approvals, whole.roles),
         ci=frozenset(whole.ci),
         break_glass=frozenset(whole.break_glass),
+        enter_from=None if shape.enter_from is None else tuple(map(Stage, shape.enter_from)),
     )
 
 

@@ -153,8 +153,9 @@ class ApprovalsShape(_Shape):
 
 
 class RulesShape(_Shape):
-    """What must hold for one stage."""
+    """What must hold for one stage; `enter_from`: from which stages only it may be entered (null: from any)."""
 
+    enter_from: list[Literal["None", "Staging", "Production", "Archived"]] | None = None
     gates: GatesShape = GatesShape()
     approvals: ApprovalsShape = ApprovalsShape()
 

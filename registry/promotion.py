@@ -13,6 +13,7 @@ The rules:
 7. Leaving Production is for people, not for CI identities or the anonymous.
 8. Breaking the glass overrides every reason but one: without evidence there are no bytes to release. It is for those
    whom the policy names, logged in, with a reason.
+9. Where the policy says from which stages a stage may be entered, from no other.
 """
 
 from __future__ import annotations
@@ -60,16 +61,30 @@ def decide(case: Case, rules: StageRules, now: datetime) -> Decision:
     approvals, approval_reasons = _weigh_approvals(case, rules, now)
     authorless = ("author not recorded",) if rules.approvals.needed and not case.standing.authors else ()
     rejected = tuple(_rejections(case, rules))
+    others, elsewhere = (*gate_reasons, *rejected, *authorless, *approval_reasons), tuple(_elsewhere(case, rules))
     weighed = Decision(
         model=case.model,
         version=case.version,
         target=case.target,
-        reasons=(*gate_reasons, *rejected, *authorless, *approval_reasons),
-        next_step=_next(case, evidence, bool(gate_reasons), bool(authorless)),
+        reasons=(*others, *elsewhere),
+        next_step=_next(case, evidence, bool(gate_reasons), bool(authorless))
+        if others or not elsewhere else _way_in(case, rules),
         verdicts=evidence.verdicts if evidence else (),
         approvals=approvals,
     )
     return weighed if case.glass is None else _overridden(weighed, case, rules)
+
+
+def _elsewhere(case: Case, rules: StageRules) -> Iterator[str]:
+    if rules.enter_from is not None and case.current not in rules.enter_from:
+        wanted = " or ".join(stage.value for stage in rules.enter_from) or "nowhere"
+        yield f"it stands in {case.current.value}, and {case.target.value} is entered from {wanted}"
+
+
+def _way_in(case: Case, rules: StageRules) -> str:
+    if Stage.STAGING in (rules.enter_from or ()):
+        return f"slipway promote {case.subject} --to {Stage.STAGING.value}"
+    return "ask whoever keeps policy.yaml"
 
 
 def judged(evidence: Evidence, rules: StageRules, champion: Champion | None) -> Evidence:

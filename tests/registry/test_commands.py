@@ -4,6 +4,7 @@ import json
 import re
 
 import click
+import flask
 import mlflow
 import pytest
 from click.testing import CliRunner, Result
@@ -149,6 +150,20 @@ def test_the_glass_needs_a_login_even_for_those_named(world: World) -> None:
     assert "root (claimed) may not break the glass" in str(broken.exception)
     short = run(commands.promote, "images/1", "--to", "Production", "--break-glass", "now")
     assert "at least ten characters" in str(short.exception)
+
+
+def test_a_broken_glass_stands_in_red_in_the_history_and_nothing_else_does(world: World) -> None:
+    (world.folder / "policy.yaml").write_text("schema: 1\nbreak_glass: [root]\n")
+    world.candidate()
+    assert run(commands.check, "images/1").exit_code == 0
+    with flask.Flask("login").test_request_context():
+        flask.g.mlflow_authenticated_user = "root"
+        said = json.dumps({"reason": "the site is down"})
+        mlflow.MlflowClient().set_model_version_tag("images", "1", "slipway.break_glass", said)
+    *others, last = CliRunner().invoke(commands.history, ["images"], color=True).stdout.splitlines()
+    assert last.startswith("\x1b[31m")
+    assert "BREAKING THE GLASS: the site is down (overriding: no approval" in last
+    assert not any("\x1b[31m" in line for line in others)
 
 
 @pytest.mark.parametrize("word", ["images", "images/", "/3", "images/0", "images/three"])

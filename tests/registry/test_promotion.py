@@ -152,6 +152,20 @@ def test_staging_needs_evidence_and_no_approval() -> None:
     assert reasons(replace(asked, standing=replace(asked.standing, evidence=None)), staging) == ("never checked",)
 
 
+def test_a_stage_is_entered_only_from_where_the_policy_says() -> None:
+    narrow = rules("stages: {Production: {enter_from: [Staging, Archived]}}")
+    asked = case([yes(BO)])
+    assert decide(asked, narrow, NOW)
+    assert decide(replace(asked, current=Stage.ARCHIVED), narrow, NOW), "the way back"
+    assert str(decide(replace(asked, current=Stage.NONE), narrow, NOW)) == (
+        "images/3 may not enter Production: it stands in None, and Production is entered from Staging or Archived. "
+        "Next: slipway promote images/3 --to Staging"
+    )
+    assert decide(replace(asked, current=Stage.NONE), rules(), NOW), "without such a rule from anywhere"
+    closed = decide(asked, rules("stages: {Production: {enter_from: []}}"), NOW)
+    assert closed.reasons == ("it stands in Staging, and Production is entered from nowhere",)
+
+
 def test_a_version_of_unknown_author_cannot_enter_production() -> None:
     asked = case([yes(BO)])
     assert "author not recorded" in reasons(replace(asked, standing=replace(asked.standing, authors=())))

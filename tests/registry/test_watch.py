@@ -17,6 +17,7 @@ from pathlib import Path
 import mlflow
 import pytest
 from click.testing import CliRunner, Result
+from mlflow.webhooks.delivery import _generate_hmac_signature
 
 from registry import RegistryUnreachable, mlflow_store, watch
 from registry.events import pause
@@ -83,6 +84,8 @@ def test_every_entry_is_delivered_once_in_order_and_signed_as_mlflow_signs(
     signed = f"{headers['X-MLflow-Delivery-Id']}.{headers['X-MLflow-Timestamp']}.{body.decode()}".encode()
     mac = base64.b64encode(hmac.new(b"s3cret", signed, hashlib.sha256).digest()).decode()
     assert headers["X-MLflow-Signature"] == f"v1,{mac}"
+    named = (headers["X-MLflow-Delivery-Id"], headers["X-MLflow-Timestamp"])
+    assert headers["X-MLflow-Signature"] == _generate_hmac_signature("s3cret", *named, body.decode()), "MLflow's own"
     told = json.loads(body)
     assert (told["entity"], told["action"], told["data"]["target"]) == ("model_version", "moved", "Production")
 
@@ -210,6 +213,20 @@ def test_a_command_runs_at_every_release_and_at_nothing_else(world: World) -> No
     assert run(*ran).exit_code == 0
     assert run(*ran).exit_code == 0
     assert Path("ran.txt").read_text() == "images/1\nimages/2\n"
+
+
+def test_a_release_is_seen_once_by_stage_or_by_alias_however_it_was_made(world: World) -> None:
+    world.released()
+    world.approved()
+    client = mlflow.MlflowClient()
+    client.set_registered_model_alias("images", "champion", "2")
+    world.approved()
+    with pytest.warns(FutureWarning):
+        client.transition_model_version_stage("images", "3", "Production")
+    ran = ("--run", "sh -c 'echo {model}/{version} >> ran.txt'")
+    assert run(*ran).exit_code == 0
+    assert run(*ran).exit_code == 0
+    assert Path("ran.txt").read_text() == "images/1\nimages/2\nimages/3\n"
 
 
 def test_a_command_that_fails_is_run_again(world: World) -> None:
