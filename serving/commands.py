@@ -89,6 +89,7 @@ def deploy(
     from .deploy import deploy as run
     from .deploy import prepare
     from .errors import CanaryFailed
+    from .progress import shown
     from .targets import open_target
 
     aws, settings = opened(config)
@@ -98,7 +99,7 @@ def deploy(
     with tempfile.TemporaryDirectory(prefix="slipway-") as scratch:
         prepared = prepare(model, Path(scratch), place, say=_say, key=key)
         try:
-            made = run(prepared, aws, place, probes=probes,
+            made = run(prepared, aws, place, probes=probes, sending=shown,
                        report=lambda step, seconds: _say(f"{step}  {seconds:.1f} s"))
         except CanaryFailed as error:
             _show(error.judged, as_json)

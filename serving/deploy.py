@@ -16,7 +16,7 @@ from . import signing
 from .aws import Aws
 from .bundle import Bundle
 from .errors import BundleInvalid
-from .execution import Report, execute
+from .execution import Report, Sending, execute, unseen
 from .golden import read_golden
 from .journal import Entry, Shipped
 from .plan import Plan
@@ -93,7 +93,8 @@ def prepare(
 
 
 def deploy(
-    prepared: Prepared, aws: Aws, target: Target, *, report: Report, probes: Sequence[Any] = ()
+    prepared: Prepared, aws: Aws, target: Target, *, report: Report, probes: Sequence[Any] = (),
+    sending: Sending = unseen,
 ) -> Deployment:
     """Run the plan and say what is in service now.
 
@@ -103,6 +104,7 @@ def deploy(
         target: the one that the plan was made for.
         report: told each step that was done, with its seconds.
         probes: requests that a canary asks of both versions, each once.
+        sending: entered for each upload; what it gives is told how many bytes have arrived, as they do.
 
     Raises:
         GoldenFailed, CanaryFailed: the new version answers wrongly or did worse; the old one still serves.
@@ -111,7 +113,7 @@ def deploy(
     release = prepared.release
     golden = read_golden(prepared.bundle.folder / GOLDEN)
     hands = target.hands(golden, probes)
-    published = execute(prepared.plan, aws, hands, report)
+    published = execute(prepared.plan, aws, hands, report, sending)
     if not published:
         published = target.logbook(release.model).read()[-1].published
     return Deployment(

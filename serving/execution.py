@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
 from .aws import Aws
+from .aws.multipart import Sent
 from .errors import AwsConflict, Refused, ServingError, Stopped
 from .hold import Hold
 from .journal import Kind
@@ -16,6 +18,12 @@ from .plan import Begin, Done, Plan, Step, Upload
 from .traffic import Judged
 
 Report = Callable[[Step, float], None]
+Sending = Callable[[Upload], AbstractContextManager[Sent]]
+
+
+def unseen(upload: Upload) -> AbstractContextManager[Sent]:
+    """Nobody looks at how this upload gets on."""
+    return nullcontext(lambda count: None)
 
 
 class Hands(Protocol):
@@ -52,7 +60,8 @@ class Hands(Protocol):
 
 
 def execute(
-    plan: Plan, aws: Aws, hands: Hands, report: Report, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    plan: Plan, aws: Aws, hands: Hands, report: Report, sending: Sending = unseen,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> str:
     """Run the steps in their order; give what is in service now by the target's own name, empty when there were none.
 
@@ -61,13 +70,14 @@ def execute(
         aws: where the journal and the release lie.
         hands: of the target that the plan is for.
         report: told each step that was done, with its seconds.
+        sending: entered for each upload; what it gives is told how many bytes have arrived, as they do.
         now: the clock of the journal.
 
     Raises:
         Stopped: Ctrl-C; the journal says so, and the next run goes on from there.
         As `Hands.do` does; what was refused is noted in the journal first.
     """
-    run = _Run(aws, hands, now)
+    run = _Run(aws, hands, sending, now)
     for number, step in enumerate(plan.steps):
         started = time.monotonic()
         try:
@@ -87,6 +97,7 @@ class _Run:
 
     aws: Aws
     hands: Hands
+    sending: Sending
     now: Callable[[], datetime]
     hold: Hold | None = None
 
@@ -99,11 +110,23 @@ class _Run:
                 hold.begin()
                 self.hold, self.hands.published, self.hands.renew = hold, step.published, self.renew
             case Upload():
-                _upload(self.aws, step, self.renew)
+                self._upload(step)
             case Done():
                 self.end(Kind.DONE)
             case _:
                 self.hands.do(step)
+
+    def _upload(self, step: Upload) -> None:
+        with self.sending(step) as shown:
+            def sent(count: int) -> None:
+                self.renew()
+                shown(count)
+
+            try:
+                self.aws.storage.create_object(step.bucket, step.key, step.path, step.sha256, sent=sent)
+            except AwsConflict:
+                if not is_stored(self.aws, step):  # somebody else put the very same bytes there: as good
+                    raise
 
     def renew(self) -> None:
         """Say that this goes on, where it is time."""
@@ -141,11 +164,3 @@ def is_stored(aws: Aws, upload: Upload) -> bool:
                       f"(SHA-256 {found.sha256[:12] or 'not recorded'}, wanted {upload.sha256[:12]}). "
                       "Keys are create-only: somebody wrote there. Next: look who, and remove it")
     return True
-
-
-def _upload(aws: Aws, step: Upload, renew: Callable[[], None]) -> None:
-    try:
-        aws.storage.create_object(step.bucket, step.key, step.path, step.sha256, sent=lambda count: renew())
-    except AwsConflict:
-        if not is_stored(aws, step):  # somebody else put the very same bytes there: as good
-            raise

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -135,3 +138,36 @@ def test_no_file_has_more_parts_than_s3_takes(total: int, count: int) -> None:
     assert parts.count == count
     start, size = parts.span(parts.count)
     assert start + size == total
+
+
+UPLOADS = """
+import sys
+from pathlib import Path
+from serving.aws import Aws
+from serving.plan import Upload
+from serving.progress import shown
+upload = Upload(sys.argv[1], sys.argv[2], Path(sys.argv[3]), sys.argv[4], 0)
+with shown(upload) as sent:
+    Aws().storage.create_object(upload.bucket, upload.key, upload.path, upload.sha256, sent=sent)
+"""
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_bar_is_drawn_of_a_long_upload_on_a_terminal_alone(terminal: bool, large: tuple[Path, str]) -> None:
+    path, sha256 = large
+    reads, writes = os.openpty() if terminal else os.pipe()
+    said = b""
+    command = [sys.executable, "-c", UPLOADS, BUCKET, f"bar-{terminal}", str(path), sha256]
+    with subprocess.Popen(command, stderr=writes, env={**os.environ, "TERM": "xterm", "COLUMNS": "100"}) as process:
+        os.close(writes)
+        with contextlib.suppress(OSError):  # a terminal that nobody writes to any more cannot be read
+            while part := os.read(reads, 65536):
+                said += part
+    os.close(reads)
+    assert process.returncode == 0
+    if terminal:
+        assert b"model.onnx" in said
+        assert b"67.1/67.1 MB" in said
+        assert said.endswith((b"\x1b[2K", b"\x1b[?25h"))  # taken away, and the cursor is back
+    else:
+        assert said == b""
