@@ -87,7 +87,7 @@ def test_a_deployer_that_waits_for_hours_holds_its_journal_all_the_time(
                     else SageMakerHands(aws, golden, sleep))
     plan = world.place.plan(Bundle(folder, manifests.read(folder)), tmp_path, lambda line: None)
     try:
-        execute(plan, aws, hands, lambda step, seconds: None, lambda: clock)
+        execute(plan, aws, hands, lambda step, seconds: None, now=lambda: clock)
     except CanaryFailed as error:
         assert "only 0 of 100 requests came" in str(error)
     assert waited > 3 * journal.LEASE
