@@ -18,13 +18,13 @@ import pytest
 from serving import Aws, Bundle, Settings, build
 from serving.aws import Endpoints, Scaling, Storage
 from serving.config import parse
-from serving.errors import CanaryFailed, ConfigurationInvalid, Refused
+from serving.errors import CanaryFailed, ConfigurationInvalid, Refused, Stopped
 from serving.execution import execute
 from serving.golden import read_golden
 from serving.iam import policy
 from serving.journal import Kind
 from serving.targets.sagemaker import names
-from serving.targets.sagemaker.execution import SageMakerHands
+from serving.targets.sagemaker.execution import SageMakerHands, settled
 from serving.targets.sagemaker.target import SageMakerTarget
 from serving.targets.sagemaker.watching import exchanges
 from tests.iam.test_allowed import ACCOUNT, Recorded, refused
@@ -187,7 +187,7 @@ def test_killed_after_any_call_from_the_trial_on_the_next_run_goes_on_and_leaves
         assert counted.made.count("update_endpoint") == 2
         first = counted.made.index("create_config") + 2  # the configuration of the trial; before it all is as ever
         chosen = range(first, len(counted.made) + 1)
-        for version, number in enumerate(chosen if EVERY else list(chosen)[1:-1], start=3):
+        for version, number in enumerate(chosen if EVERY else list(chosen)[1:3], start=3):
             wanted = release(bundle, version, tmp_path / str(version))
             with pytest.raises(Killed):
                 try_out(wanted, tmp_path / "scratch", settings, MortalAws(number))
@@ -196,6 +196,29 @@ def test_killed_after_any_call_from_the_trial_on_the_next_run_goes_on_and_leaves
             assert in_order(settings)
             assert made("ends") == (version, version), "no configuration of a trial is left"
     by_hand("sagemaker", "delete_endpoint", EndpointName="ends-images")
+
+
+def test_a_trial_that_is_stopped_is_taken_away_and_the_next_run_tries_again(
+    settings: Settings, serving: None, bundle: Bundle, rows: Any, tmp_path: Path
+) -> None:
+    before, eighth = config_in_service(), release(bundle, 8, tmp_path / "eighth")
+    target = SageMakerTarget(Aws(), settings)
+
+    class Stopping(SageMakerHands):
+        def _watch(self, step: Any) -> None:
+            raise KeyboardInterrupt  # as Ctrl-C does
+
+    (tmp_path / "stopped").mkdir()
+    plan = target.plan(eighth, tmp_path / "stopped", lambda line: None)
+    with pytest.raises(Stopped, match=f"SageMaker takes the shadow away from {ENDPOINT}, which goes on with {before}"):
+        execute(plan, Aws(), Stopping(Aws(), read_golden(bundle.folder / "golden.npz")), lambda step, seconds: None)
+    settled(Aws(), ENDPOINT)
+    assert config_in_service() == before
+    with asked(ENDPOINT, rows):
+        said = try_out(eighth, tmp_path / "scratch", settings)
+    assert [step for step in said if step != "note"] == ["update", "watch", "update", "ask", "delete"]
+    assert in_order(settings)
+    assert not any(names.is_trial_of(ENDPOINT, name) for name in Aws().endpoints.configs("-shadow"))
 
 
 def test_a_trial_that_was_cut_off_is_given_up_by_a_rollback_to_what_serves_and_pruned(
@@ -215,7 +238,7 @@ def test_a_trial_that_was_cut_off_is_given_up_by_a_rollback_to_what_serves_and_p
     trial = config_in_service()
     assert names.is_trial_of(ENDPOINT, trial)
     assert [one.what for one in target.in_service("images", thoroughly=False).findings if not one.right]
-    back = target.plan_back("images", 2)
+    back = target.plan_back("images", 8)
     execute(back.plan, Aws(), target.hands(back.golden), lambda step, seconds: None)
     assert (config_in_service(), in_order(settings)) == (before, True)
     journal = target.logbook("images").read()
@@ -255,7 +278,7 @@ def test_only_json_is_compared_and_a_refusal_is_no_prediction() -> None:
 
 
 def test_every_call_of_ours_that_changes_aws_is_counted() -> None:
-    reading = {"config", "configs", "endpoint", "invoke", "invoke_later", "keys", "model", "object", "read", "scaling",
-               "sha256", "fetch"}
+    reading = {"config", "configs", "endpoint", "invoke", "invoke_later", "keys", "model", "object", "read",
+               "read_unchanging", "scaling", "sha256", "fetch"}
     public = {name for service in (Storage, Endpoints, Scaling) for name in vars(service) if not name.startswith("_")}
     assert public == reading | CHANGING

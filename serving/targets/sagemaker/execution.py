@@ -114,12 +114,19 @@ class SageMakerHands:
                 raise TypeError(f"SageMaker has no step {step!r}")
 
     def stopped(self, step: Step) -> str:
-        """Say what the endpoint does: SageMaker goes on by itself with what it was asked for, its alarms judging."""
+        """Say what the endpoint does: SageMaker goes on by itself with what it was asked for, its alarms judging.
+
+        A shadow that was watched is taken away.
+        """
         if not isinstance(step, CreateEndpoint | UpdateEndpoint | DeleteFailed | Reweigh | AskGolden | Watch | Scale):
             return "what served before still does"
         now = self._aws.endpoints.endpoint(step.endpoint)
         if now is None:
             return f"there is no endpoint {step.endpoint}"
+        if isinstance(step, Watch) and (now.config, now.status) == (step.config, IN_SERVICE):
+            # Nobody would look at the shadow anymore, and its instances cost as those that answer.
+            self._aws.endpoints.update_endpoint(step.endpoint, step.back, guardrails=None, resize=False)
+            return f"SageMaker takes the shadow away from {step.endpoint}, which goes on with {step.back}"
         if now.status in CHANGING:
             return f"{step.endpoint} is {now.status}: SageMaker goes on by itself, and the next run waits for it"
         return f"{step.endpoint} is {now.status} with {now.config}"
