@@ -53,6 +53,11 @@ seen.filter(one => one.textContent === 'Cancel' || /notice-close/.test(one.class
 return !seen.length;
 """
 
+# What the dialogs and notes in front of the page say: the whole page's text is a hundred times that to lay out.
+SAYING = """
+const front = [...document.querySelectorAll('[role=dialog], [class*=notification-notice]')];
+return front.filter(one => one.getClientRects().length).map(one => one.innerText).join(' ');
+"""
 MOVING = "return document.getAnimations().some(one => one.effect.target?.closest('[class*=notification]'))"
 
 
@@ -91,11 +96,10 @@ def log_in(browser: WebDriver, name: str) -> None:
 
 
 def set_up(browser: WebDriver, address: str, more: Mapping[str, str]) -> None:
-    """Write MLflow's settings of this browser, as its own switches do; then load its pages anew."""
-    browser.get(f"{address}/")
+    """Write MLflow's settings of this browser, as its own switches do; the next page is loaded with them."""
+    browser.get(f"{address}/health")  # as good as any page of the server, and loads nothing
     for key, value in {**SETTINGS, **more}.items():
         browser.execute_script("localStorage.setItem(arguments[0], arguments[1])", key, value)
-    browser.refresh()
 
 
 def log_out(browser: WebDriver) -> None:
@@ -129,7 +133,9 @@ class ByUI(Registry):
     shown: tuple[str, bool] | None = None
 
     def listen(self) -> None:
-        """Once, before any page."""
+        """Once, before any page: what the server answers is noted, and nothing glides or fades."""
+        still = [{"name": "prefers-reduced-motion", "value": "reduce"}]
+        self.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": still})
         self.browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": LISTENING})
 
     def open(self, who: str | None, page: str, *, stages: bool = False) -> None:
@@ -153,7 +159,8 @@ class ByUI(Registry):
         """What came of it: the server's answer, and a refusal's reason once the page says it, word for word."""
         told = self.answered()
         if not told.ok:
-            saying(self.browser, " ".join(json.loads(told.text)["message"].split()))
+            reason = " ".join(json.loads(told.text)["message"].split())
+            wait(self.browser, lambda b: reason in " ".join(str(b.execute_script(SAYING)).split()), reason)
             self.close()
         return told
 
@@ -194,7 +201,8 @@ class ByUI(Registry):
     def move_a_copy(self, who: str | None, name: str) -> Any:
         copy = f"{name}-copy"
         if self.ask("ana", "POST", "mlflow/registered-models/create", json={"name": copy}).ok:
-            assert self.promote("ana", name, copy).ok
+            said = {"name": copy, "source": f"models:/{name}/1", "run_id": self.run["run_id"]}
+            self._done("ana", "POST", "mlflow/model-versions/create", json=said)
         return self.move(who, copy, "Production")
 
     def register(self, who: str | None, name: str) -> Any:
