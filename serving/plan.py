@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from .journal import Shipped
@@ -44,6 +45,19 @@ class DeleteObjects(Step):
     def __str__(self) -> str:
         many = f"{len(self.keys)} object{'' if len(self.keys) == 1 else 's'}"
         return f"delete      s3://{self.bucket}/{short(self.prefix)} ({many})"
+
+
+@dataclass(frozen=True, slots=True)
+class AbortUpload(Step):
+    """Let S3 forget an upload in parts that was begun long ago and never completed; its parts are paid for."""
+
+    bucket: str
+    key: str
+    number: str
+    began: datetime
+
+    def __str__(self) -> str:
+        return f"abort       s3://{self.bucket}/{short(self.key)}, an upload cut off on {self.began:%Y-%m-%d}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from .aws import Aws
@@ -17,10 +18,12 @@ from .execution import Hands, Report
 from .journal import PRUNE, Entry, Kind, deployed, is_open, kept
 from .logbook import Logbook, note
 from .names import release_prefix
-from .plan import Begin, DeleteObjects, Done, Step
+from .plan import AbortUpload, Begin, DeleteObjects, Done, Step
 from .target import Prunable, Target
 
 Journals = Mapping[str, Sequence[Entry[Any]]]
+# A deploy goes on with its own upload that was cut off, and takes hours at most.
+GIVEN_UP = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,8 @@ class Pruning:
 
 
 def plan(
-    aws: Aws, models: Mapping[str, Sequence[str]], open_target: Callable[[str], Target], *, keep: int, named: bool
+    aws: Aws, models: Mapping[str, Sequence[str]], open_target: Callable[[str], Target], *, keep: int, named: bool,
+    now: datetime,
 ) -> Pruning:
     """What would go? Reads AWS, changes nothing.
 
@@ -54,6 +58,7 @@ def plan(
         open_target: gives a target by its name.
         keep: how many releases of each model must be able to serve.
         named: somebody asked for just this model, so that what stands against it is an error.
+        now: the time; an upload that was begun a day before and not completed is taken for given up.
 
     Raises:
         NotDeployed: the model that was named was never in service.
@@ -71,7 +76,8 @@ def plan(
             skipped.append(str(error))
     own = {name: target.leftovers({m: j[name] for m, j in journals.items() if name in j}, keep)
            for name, target in targets.items() if isinstance(target, Prunable)}
-    removals = [r for model, found in journals.items() for r in _of_model(aws, model, found, targets, own, keep)]
+    asked = _Asked(aws, keep, now)
+    removals = [r for model, found in journals.items() for r in _of_model(asked, model, found, targets, own)]
     return Pruning(tuple(removals), tuple(skipped))
 
 
@@ -91,6 +97,8 @@ def run(pruning: Pruning, aws: Aws, hands: Callable[[str], Hands], report: Repor
                 note(aws, begin, Kind.DONE, published=begin.published)
             case DeleteObjects() as step:
                 aws.storage.delete(step.bucket, step.keys)
+            case AbortUpload() as step:
+                aws.storage.abort(step.bucket, step.key, step.number)
             case step:
                 hands(removal.target).do(step)
         report(removal.step, time.monotonic() - started)
@@ -108,15 +116,25 @@ def _journal(logbook: Logbook[Any]) -> list[Entry[Any]]:
     return entries
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What every model is asked."""
+
+    aws: Aws
+    keep: int
+    now: datetime
+
+
 def _of_model(
-    aws: Aws, model: str, journals: Journals, targets: Mapping[str, Target],
-    own: Mapping[str, Mapping[str, list[Step]]], keep: int,
+    asked: _Asked, model: str, journals: Journals, targets: Mapping[str, Target],
+    own: Mapping[str, Mapping[str, list[Step]]],
 ) -> list[Removal]:
     """All that goes of one model, between the entries that say so; nothing when nothing does."""
-    needed = [start for name, entries in journals.items() for start in _needed(model, targets[name], entries, keep)]
+    needed = [start for name, entries in journals.items()
+              for start in _needed(model, targets[name], entries, asked.keep)]
     found = [Removal(step, name) for name in journals for step in own.get(name, {}).get(model, ())]
     bucket = targets[next(iter(journals))].logbook(model).bucket
-    found += [Removal(step) for step in _objects(aws, bucket, model, needed)]
+    found += [Removal(step) for step in (*_objects(asked.aws, bucket, model, needed), *_given_up(asked, bucket, model))]
     interrupted = any(entries[-1].kind is Kind.BEGAN for entries in journals.values())
     if not found and not interrupted:
         return []
@@ -142,6 +160,13 @@ def _objects(aws: Aws, bucket: str, model: str, needed: Sequence[str]) -> list[D
             going.setdefault("/".join(key.split("/")[:3]), []).append(key)
     return [DeleteObjects(bucket, prefix, tuple(sorted(keys, key=lambda key: not key.endswith("/manifest.json"))))
             for prefix, keys in going.items()]
+
+
+def _given_up(asked: _Asked, bucket: str, model: str) -> list[AbortUpload]:
+    """Which uploads of the model's releases did somebody begin and, for a day, not complete?"""
+    return [AbortUpload(bucket, one.key, one.number, one.began)
+            for one in asked.aws.storage.unfinished(bucket, release_prefix(model, ""))
+            if asked.now - one.began > GIVEN_UP]
 
 
 def _begin(logbook: Logbook[Any], entries: Sequence[Entry[Any]]) -> Begin:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -35,7 +36,8 @@ def prune(model: str | None, keep: int, dry_run: bool, yes: bool, config: Path |
     if model and model not in deployed:
         raise NotDeployed(f"{model} was never deployed. Next: slipway status")
     wanted = {model: deployed[model]} if model else deployed
-    found = pruning.plan(aws, wanted, lambda name: open_target(name, aws, settings), keep=keep, named=bool(model))
+    found = pruning.plan(aws, wanted, lambda name: open_target(name, aws, settings), keep=keep, named=bool(model),
+                         now=datetime.now(UTC))
     for line in (*found.lines(), *(f"left alone  {reason}" for reason in found.skipped)):
         click.echo(line, err=True)
     if found.removals and not dry_run:
@@ -53,8 +55,11 @@ def prune(model: str | None, keep: int, dry_run: bool, yes: bool, config: Path |
 
 def _agree(yes: bool) -> None:
     """Is it to be done? Asks on a terminal; elsewhere somebody must have said so before."""
+    from .errors import Refused
+
     if yes:
         return
     if not sys.stdin.isatty():
         raise click.UsageError("there is no terminal to ask on. Next: --yes, or --dry-run to see the plan only")
-    click.confirm("Remove this for good?", abort=True, err=True)
+    if not click.confirm("Remove this for good?", err=True):
+        raise Refused("nothing was removed: that was a no")

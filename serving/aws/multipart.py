@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,23 @@ def upload(s3: Any, where: Mapping[str, str], path: Path, *, options: Mapping[st
     return _composed([part["ChecksumSHA256"] for part in done])
 
 
+@dataclass(frozen=True, slots=True)
+class UploadState:
+    """Which upload in parts was begun and not completed? Its parts are paid for, and no list of objects shows it."""
+
+    key: str
+    number: str
+    began: datetime
+
+
+def unfinished(s3: Any, where: Mapping[str, str]) -> list[UploadState]:
+    """Which uploads were begun and not completed? ``where`` is Bucket, Prefix and ExpectedBucketOwner."""
+    with mapped(f"s3:ListMultipartUploads {where['Bucket']}"):
+        return [UploadState(found["Key"], found["UploadId"], found["Initiated"])
+                for page in s3.get_paginator("list_multipart_uploads").paginate(**where)
+                for found in page.get("Uploads") or ()]
+
+
 def abort(s3: Any, where: Mapping[str, str]) -> None:
     """Let S3 forget every upload of this key that was not completed."""
     with mapped(f"s3:AbortMultipartUpload {where['Bucket']}/{where['Key']}"):
@@ -100,8 +118,7 @@ def abort(s3: Any, where: Mapping[str, str]) -> None:
 
 def _unfinished(s3: Any, where: Mapping[str, str]) -> Iterator[str]:
     narrowed = {"Bucket": where["Bucket"], "ExpectedBucketOwner": where["ExpectedBucketOwner"], "Prefix": where["Key"]}
-    for page in s3.get_paginator("list_multipart_uploads").paginate(**narrowed):
-        yield from (found["UploadId"] for found in page.get("Uploads") or () if found["Key"] == where["Key"])
+    yield from (found.number for found in unfinished(s3, narrowed) if found.key == where["Key"])
 
 
 def _begun(s3: Any, where: Mapping[str, str], parts: Parts) -> tuple[str | None, dict[int, dict[str, Any]]]:

@@ -10,8 +10,8 @@ from typing import Any
 
 from ..errors import AwsConflict, AwsFailed, AwsMissing, ConfigurationInvalid
 
-MISSING = {"404", "NoSuchEntity", "NoSuchKey", "NoSuchBucket", "NotFound", "NotFoundException", "ResourceNotFound",
-           "ResourceNotFoundException", "ProvisionedConcurrencyConfigNotFoundException"}
+MISSING = {"404", "NoSuchEntity", "NoSuchKey", "NoSuchBucket", "NoSuchUpload", "NotFound", "NotFoundException",
+           "ResourceNotFound", "ResourceNotFoundException", "ProvisionedConcurrencyConfigNotFoundException"}
 CONFLICT = {"412", "PreconditionFailed", "PreconditionFailedException", "ResourceConflictException",
             "ResourceAlreadyExistsException", "ConditionalRequestConflict"}
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import AwsConflict, AwsFailed, AwsMissing
 from . import multipart
-from .multipart import Sent
+from .multipart import Sent, UploadState
 from .session import client, mapped
 
 _BLOCK = 1 << 20
@@ -163,6 +163,17 @@ class Storage:
                 first = failed[0]
                 raise AwsFailed(f"s3:DeleteObjects {bucket}: {len(failed)} of {len(batch)} are still there: "
                                 f"{first.get('Key')}: {first.get('Message')}", code=str(first.get("Code", "")))
+
+    def unfinished(self, bucket: str, prefix: str) -> list[UploadState]:
+        """Which uploads in parts were begun under this prefix and never completed?"""
+        return multipart.unfinished(
+            self._s3, {"Bucket": bucket, "Prefix": prefix, "ExpectedBucketOwner": self._owner()})
+
+    def abort(self, bucket: str, key: str, number: str) -> None:
+        """Let S3 forget an upload that was not completed; one that is gone already is no fault."""
+        with contextlib.suppress(AwsMissing), mapped(f"s3:AbortMultipartUpload {bucket}/{key}"):
+            self._s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=number,
+                                            ExpectedBucketOwner=self._owner())
 
     def keys(self, bucket: str, prefix: str) -> tuple[str, ...]:
         """Which keys start like this, in their order?"""

@@ -197,12 +197,19 @@ def sagemaker_deployer(names: Names) -> tuple[Statement, ...]:
     )
 
 
+def _given_up(names: Names) -> tuple[Statement, ...]:
+    """Uploads that were cut off and nobody goes on with."""
+    return (Statement("FindCutOffUploads", ("s3:ListBucketMultipartUploads",), names.s3()),
+            Statement("AbortCutOffUploads", ("s3:AbortMultipartUpload",), names.s3(*RELEASES)))
+
+
 def lambda_pruner(names: Names) -> tuple[Statement, ...]:
     """Remove what no kept release needs, or take a model out of service."""
     functions, layers = names.regional("lambda", "function:"), names.regional("lambda", "layer:")
     return (
         *_journal(names),
         Statement("RemoveReleases", ("s3:DeleteObject",), names.s3(*RELEASES)),
+        *_given_up(names),
         Statement("LookAtFunctions", ("lambda:ListVersionsByFunction", "lambda:ListAliases",
                                       "lambda:ListProvisionedConcurrencyConfigs"), functions),
         Statement("LookAround", ("lambda:ListFunctions", "lambda:ListLayerVersions"), ("*",)),  # know no resource
@@ -218,6 +225,7 @@ def sagemaker_pruner(names: Names) -> tuple[Statement, ...]:
     return (
         *_journal(names),
         Statement("RemoveReleases", ("s3:DeleteObject",), names.s3(*RELEASES)),
+        *_given_up(names),
         Statement("RemoveModels", ("sagemaker:DescribeModel", "sagemaker:DeleteModel"), models),
         Statement("RemoveConfigs", ("sagemaker:DescribeEndpointConfig", "sagemaker:DeleteEndpointConfig"), configs),
         Statement("FindTrials", ("sagemaker:ListEndpointConfigs",), ("*",)),  # knows no resource

@@ -8,12 +8,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 from moto.applicationautoscaling.models import ApplicationAutoscalingBackend
 from moto.core.request import Request
 from moto.core.responses import ActionResult
 from moto.s3.exceptions import S3ClientError
+from moto.s3.models import FakeMultipart
 from moto.s3.responses import S3Response
 from moto.s3.utils import compute_checksum
 
@@ -53,6 +55,8 @@ def install() -> None:
     S3Response._get_checksum = _checked_checksum  # type: ignore[method-assign]
     S3Response.list_parts = _parts_with_checksums  # type: ignore[method-assign]
     S3Response.head_object = _composite_in_full  # type: ignore[method-assign]
+    S3Response.list_multipart_uploads = _uploads_with_their_time  # type: ignore[method-assign]
+    FakeMultipart.__init__ = _begun_now  # type: ignore[method-assign]
     ApplicationAutoscalingBackend.deregister_scalable_target = _with_its_policies  # type: ignore[method-assign]
 
 
@@ -67,6 +71,7 @@ def stranger(request: Request) -> AwsError | None:
     return AwsError("AccessDenied", "Access Denied", status=403)
 
 
+_list_uploads, _begin = S3Response.list_multipart_uploads, FakeMultipart.__init__
 _list_parts, _head_object = S3Response.list_parts, S3Response.head_object
 _deregister = ApplicationAutoscalingBackend.deregister_scalable_target
 
@@ -87,6 +92,29 @@ def _composite_in_full(self: S3Response, *args: Any, **named: Any) -> Any:
         for name in [name for name in headers if name.removeprefix(_PREFIX).upper() in _ALGORITHMS]:
             headers[name] = f"{headers[name].partition('-')[0]}-{count}"
     return status, headers, body
+
+
+def _begun_now(self: FakeMultipart, *args: Any, **named: Any) -> None:
+    """Replaces ``FakeMultipart.__init__``, which does not note when an upload began (5.2.5)."""
+    _begin(self, *args, **named)
+    self.begun = datetime.now(UTC)  # type: ignore[attr-defined]  # ours, read below
+
+
+def _uploads_with_their_time(self: S3Response) -> Any:
+    """Replaces ``S3Response.list_multipart_uploads``, to which every upload began in 2010 (5.2.5)."""
+    told, known = self.serialized, self.backend.get_bucket(self.bucket_name).multiparts
+
+    def serialized(result: ActionResult) -> Any:
+        content: Any = result.result
+        for upload in content.get("Uploads") or ():
+            upload["Initiated"] = getattr(known[upload["UploadId"]], "begun", upload["Initiated"])
+        return told(result)
+
+    self.serialized = serialized  # type: ignore[method-assign, assignment]  # for this one answer
+    try:
+        return _list_uploads(self)
+    finally:
+        del self.serialized  # the method of the class again
 
 
 def _parts_with_checksums(self: S3Response) -> Any:

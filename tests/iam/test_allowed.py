@@ -13,6 +13,7 @@ import shutil
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ import boto3
 import numpy as np
 import pytest
 
-from serving import Aws, Bundle, Settings, build
+from serving import Aws, Bundle, Settings, build, prune
 from serving.aws.multipart import PART, THRESHOLD
 from serving.config import CanarySettings
 from serving.errors import AwsConflict, GoldenFailed
@@ -260,6 +261,7 @@ def during_all(name: str, releases: list[Bundle], home: Path) -> list[Recorded]:
         layers = [layer["LatestMatchingVersion"]["LayerVersionArn"]
                   for layer in boto3.client("lambda").list_layers()["Layers"]]
         by_hand(name, "ready")
+        boto3.client("s3").create_multipart_upload(Bucket=BUCKET, Key="releases/images/x/cut-off")
         during(PRUNER, remove, name, layers, body)
         if name == "sagemaker":  # what answers wrongly and was never in service is deleted
             deploy(at_once, third, home / "scratch")
@@ -303,6 +305,11 @@ def surround() -> None:
 def remove(target: str, layers: list[str], body: bytes) -> None:
     """What no kept release needs; a layer, which only other dependencies would leave over; what serves."""
     command(["prune", "--keep", "1", "--yes"], body)
+    aws, later = Aws(), datetime.now(UTC) + timedelta(days=2)  # what was cut off in between is given up by then
+    given_up = prune.plan(aws, {"images": [target]}, lambda name: open_target(name, aws, Settings()), keep=1,
+                          named=True, now=later)
+    prune.run(given_up, aws, lambda name: open_target(name, aws, Settings()).hands(Golden({}, {})),
+              lambda step, took: None)
     for layer in layers:
         Aws().functions.delete_layer(layer)
     withdraw("images", target, Aws(), Settings())

@@ -164,12 +164,13 @@ def test_what_scales_is_taken_away_also_where_somebody_deleted_the_endpoint_by_h
     assert Aws().scaling.scaling("slipway-images", "production") is None
 
 
+@pytest.mark.parametrize("where", [NAME, ON_SAGEMAKER], ids=["lambda", "sagemaker"])
 def test_run_local_serves_the_approved_version_on_this_machine_and_no_other(
-    created: str, network_files: Path
+    created: str, network_files: Path, where: tuple[str, ...]
 ) -> None:
     golden, port = read_golden(network_files / "golden.npz"), free_port()
-    assert "images/2 is not what stands approved" in refused("run-local", *ON_SAGEMAKER, "-m", "models:/images/2")
-    words = ["deployments", "run-local", *ON_SAGEMAKER, "-m", "models:/images/1", "-C", f"port={port}"]
+    assert "images/2 is not what stands approved" in refused("run-local", *where, "-m", "models:/images/2")
+    words = ["deployments", "run-local", *where, "-m", "models:/images/1", "-C", f"port={port}"]
     process = subprocess.Popen([str(Path(sys.executable).parent / "mlflow"), *words], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None

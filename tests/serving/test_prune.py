@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pty
 import shutil
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +23,10 @@ from hypothesis import strategies as st
 
 import slipway
 from serving import Aws, Bundle, Settings, build, journal
+from serving import prune as pruning
 from serving.errors import Refused
 from serving.execution import execute
-from serving.golden import read_golden
+from serving.golden import Golden, read_golden
 from serving.journal import Entry, Kind, Shipped
 from serving.localaws import running
 from serving.logbook import note
@@ -177,6 +181,53 @@ def test_an_open_deployment_loses_nothing_and_a_killed_prune_is_finished(
     assert len(steps("images", "--keep", "2", "--yes")) == 3
     assert (releases_there(), right()) == (2, True)
     assert steps("images", "--keep", "2", "--yes") == []
+
+
+def answered(word: str) -> tuple[int, str]:
+    """Prune at a terminal, and answer its question; exit code, and what it said."""
+    terminal, its_end = pty.openpty()
+    command = [str(Path(sys.executable).parent / "slipway"), "prune", "images", "--keep", "2"]
+    try:
+        with subprocess.Popen(command, stdin=its_end, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+            os.write(terminal, word.encode() + b"\n")
+            said, _ = process.communicate(timeout=120)
+    finally:
+        os.close(terminal)
+        os.close(its_end)
+    return process.returncode, said.decode()
+
+
+def test_at_a_terminal_it_asks_after_its_plan_and_only_yes_removes_anything(
+    local_aws: None, bundle: Bundle, tmp_path: Path
+) -> None:
+    deploy_releases(bundle, (1, 2, 3), tmp_path)
+    code, said = answered("n")
+    assert said.index("delete      version 1 of slipway-images") < said.index("Remove this for good? [y/N]")
+    assert (code, "nothing was removed" in said, len(versions_there())) == (1, True, 3)
+    code, said = answered("y")
+    assert (code, said.splitlines()[-1].endswith("steps done"), len(versions_there())) == (0, True, 2)
+
+
+def test_uploads_that_nobody_went_on_with_for_a_day_are_let_go(
+    local_aws: None, bundle: Bundle, tmp_path: Path
+) -> None:
+    deploy_releases(bundle, (1,), tmp_path)
+    s3, parts = boto3.client("s3"), {"Bucket": BUCKET, "Key": "releases/images/d/bundles/b/model.onnx"}
+    number = s3.create_multipart_upload(**parts)["UploadId"]
+    s3.upload_part(**parts, UploadId=number, PartNumber=1, Body=b"x" * 100)
+    s3.create_multipart_upload(Bucket=BUCKET, Key="somebody/elses")
+    aws, now = Aws(), datetime.now(UTC)
+
+    def planned(after: timedelta) -> pruning.Pruning:
+        return pruning.plan(aws, {"images": ["lambda"]}, lambda name: LambdaTarget(aws, Settings()), keep=1,
+                            named=True, now=now + after)
+
+    assert planned(timedelta(hours=23)).removals == ()
+    late = planned(timedelta(hours=25))
+    assert f"abort       s3://{BUCKET}/{parts['Key']}, an upload cut off" in "".join(late.lines())
+    pruning.run(late, aws, lambda name: LambdaTarget(aws, Settings()).hands(Golden({}, {})), lambda step, took: None)
+    assert [one["Key"] for one in s3.list_multipart_uploads(Bucket=BUCKET)["Uploads"]] == ["somebody/elses"]
+    assert planned(timedelta(hours=25)).removals == ()
 
 
 def fault(kind: str, **which: Any) -> None:
