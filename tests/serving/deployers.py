@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -205,7 +205,8 @@ def act(task: Task, home: Path) -> int:
         withdraw("images", task.target, aws, settings)
         return 0
     if task.act == "prune":
-        pruning = prune.plan(aws, {"images": (task.target,)}, lambda _: target, keep=2, named=True)
+        pruning = prune.plan(aws, {"images": (task.target,)}, lambda _: target, keep=2, named=True,
+                             now=datetime.now(UTC))
         planned()
         prune.run(pruning, aws, lambda _: target.hands(Golden({}, {})), lambda step, seconds: None)
         return len(pruning.removals)
