@@ -7,55 +7,29 @@ It sits under the REST API, the registry UI and the Python client alike, so none
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
-import sqlalchemy as sa
 from mlflow.entities.model_registry import ModelVersion as MlflowVersion
 from mlflow.entities.model_registry import ModelVersionTag, RegisteredModel, RegisteredModelTag
 from mlflow.entities.model_registry.model_version_stages import STAGE_DELETED_INTERNAL, get_canonical_stage
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, PERMISSION_DENIED
+from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 from mlflow.store.artifact.utils.models import _parse_model_uri
 from mlflow.store.model_registry.dbmodels.models import SqlModelVersion
-from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 from mlflow.utils.time import get_current_time_millis
-from sqlalchemy.orm import Session
 
-from registry import plain_tables, shown, tables
-from registry.book import TAKERS, Book, Found
-from registry.errors import PolicyInvalid, PromotionRefused
-from registry.gates import Champion, rival
-from registry.identity import NOBODY, current_actor, current_call
-from registry.ledgered import Ledgered
-from registry.one_session import OneSession
+from registry import plain_tables, shown
+from registry.book import TAKERS, Found
+from registry.errors import PromotionRefused
+from registry.gates import rival
 from registry.promotion import Case, decide, judged
-from registry.views import Refusal, Shown
+from registry.store_rows import OpenBook, StoreRows, found_in
+from registry.views import Refusal
 from registry.whereabouts import SCHEME
 from registry.wire import GlassShape, WordShape, read
-from registry.words import Actor, ModelVersion, Stage
-
-
-@dataclass(frozen=True, slots=True)
-class _OpenBook(Book):
-    """A book and the database transaction that it is written in."""
-
-    session: Session
-
-
-# The rows that a move can touch: the version itself, and whoever stands in a stage; built once, as in `tables`.
-_MOVABLE = sa.select(SqlModelVersion).where(
-    SqlModelVersion.workspace == sa.bindparam("of_workspace"),
-    SqlModelVersion.name == sa.bindparam("of_name"),
-    sa.or_(
-        SqlModelVersion.version == sa.bindparam("of_version"),
-        SqlModelVersion.current_stage.in_([stage.value for stage in Stage if stage.alias]),
-    ),
-    SqlModelVersion.current_stage != STAGE_DELETED_INTERNAL,
-)
+from registry.words import Stage
 
 
 def open_store(store_uri: str, **_: object) -> GovernedStore:
@@ -63,34 +37,8 @@ def open_store(store_uri: str, **_: object) -> GovernedStore:
     return GovernedStore(store_uri.removeprefix(SCHEME))
 
 
-def wall_clock() -> datetime:
-    """What time is it? The store's default clock."""
-    return datetime.now(UTC)
-
-
-class GovernedStore(Ledgered, SqlAlchemyStore):
+class GovernedStore(StoreRows):
     """MLflow's database store, where stage, alias, protected tags, deletion and renaming follow the policy."""
-
-    def __init__(self, db_uri: str, clock: Callable[[], datetime] = wall_clock) -> None:
-        """Open the database, and make the ledger's tables where they are missing."""
-        super().__init__(db_uri)
-        tables.create_tables(self.engine)
-        self._sessions = OneSession(self.ManagedSessionMaker)
-        self.ManagedSessionMaker = self._sessions
-        self._clock = clock
-
-    @contextmanager
-    def _book(self) -> Iterator[_OpenBook]:
-        """One transaction, first in the queue of writers; our refusals become MLflow's, which it tells its clients."""
-        with self._sessions.transaction() as session:
-            chain = tables.Chain(session, tables.lock(session))
-            try:
-                yield _OpenBook(chain, current_actor(), self._clock(), current_call(), session)
-            except PromotionRefused as error:
-                raise MlflowException(str(error), error_code=PERMISSION_DENIED) from error
-            except (PolicyInvalid, ValueError) as error:
-                # 400, not 500: a client would retry that for minutes.
-                raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from error
 
     # --- moving: stage and alias are one thing
 
@@ -124,11 +72,11 @@ class GovernedStore(Ledgered, SqlAlchemyStore):
                 self._move(book, name, number, Stage.ARCHIVED, "alias")
 
     def _move(
-        self, book: _OpenBook, name: str, version: int | str, target: Stage, via: str, glass: str | None = None
+        self, book: OpenBook, name: str, version: int | str, target: Stage, via: str, glass: str | None = None
     ) -> MlflowVersion:
         rows, aliases = self._movable(book.session, name, version), self._aliases(book.session, name)
         row = rows[int(version)]
-        found, now = _found(row), book.standing(_found(row))
+        found, now = found_in(row), book.standing(found_in(row))
         own = {alias for alias, number in aliases.items() if number == found.number and Stage.of_alias(alias)}
         stands = found.version.stage is target and own == {target.alias} - {None}
         if not stands or (target.alias and now.stands_on is None):  # adopted versions stand on nothing yet
@@ -149,16 +97,8 @@ class GovernedStore(Ledgered, SqlAlchemyStore):
         made.aliases = [alias for alias, number in aliases.items() if number == found.number]
         return made
 
-    def _movable(self, session: Session, name: str, version: int | str) -> dict[int, Any]:
-        """The version's row, and those of whoever stands in a stage with an alias, by number."""
-        asked = {**plain_tables.asked(self._get_active_workspace(), name), "of_version": int(version)}
-        rows = {int(row.version): row for row in session.scalars(_MOVABLE, asked)}
-        if int(version) not in rows:
-            self._get_sql_model_version(session, name, version)  # says, in MLflow's words, what is not there
-        return rows
-
     def _carry_out(
-        self, book: _OpenBook, row: Any, target: Stage, displaced: Sequence[Any], aliases: dict[str, int]
+        self, book: OpenBook, row: Any, target: Stage, displaced: Sequence[Any], aliases: dict[str, int]
     ) -> dict[str, int]:
         """Write what was decided: stages, times and aliases, as MLflow's own calls would, in as few statements."""
         number, now, where = int(row.version), get_current_time_millis(), self._get_active_workspace()
@@ -173,21 +113,8 @@ class GovernedStore(Ledgered, SqlAlchemyStore):
             plain_tables.add_alias(book.session, where, row.name, target.alias, number)
             kept[target.alias] = number
         if target is Stage.PRODUCTION:
-            book.freeze(_found(row))
+            book.freeze(found_in(row))
         return kept
-
-    def _aliases(self, session: Session, name: str) -> dict[str, int]:
-        """All aliases of a model, and the versions that they point at."""
-        return plain_tables.aliases(session, self._get_active_workspace(), name)
-
-    def _champion(
-        self, book: _OpenBook, name: str, aliases: Mapping[str, int], rows: Mapping[int, Any]
-    ) -> Champion | None:
-        number = aliases.get(str(Stage.PRODUCTION.alias))
-        if number is None:
-            return None
-        row = rows.get(number)
-        return book.champion(self._found(book, name, number) if row is None else _found(row))
 
     # --- evidence and reviewers' words travel as tags
 
@@ -225,7 +152,7 @@ class GovernedStore(Ledgered, SqlAlchemyStore):
             raise MlflowException(f"tag {tag.key} is slipway's alone", error_code=PERMISSION_DENIED)
         super().set_registered_model_tag(name, tag)
 
-    def _show(self, book: _OpenBook, found: Found) -> None:
+    def _show(self, book: OpenBook, found: Found) -> None:
         now = book.standing(found)
         if now.evidence:
             aliases = self._aliases(book.session, found.model)
@@ -259,12 +186,12 @@ class GovernedStore(Ledgered, SqlAlchemyStore):
             session.flush()
             return cast(MlflowVersion, made)
 
-    def _authors(self, book: _OpenBook, source: str) -> set[str]:
+    def _authors(self, book: OpenBook, source: str) -> set[str]:
         """Whoever answers for these files already: registering them again, or copying, launders nobody."""
         same = self._get_query(book.session, SqlModelVersion).filter(
             SqlModelVersion.source == source, SqlModelVersion.current_stage != STAGE_DELETED_INTERNAL
         )
-        found = [_found(row) for row in same]
+        found = [found_in(row) for row in same]
         if source.startswith("models:/"):
             origin = _parse_model_uri(source)
             if origin.name and origin.version:
@@ -303,27 +230,7 @@ class GovernedStore(Ledgered, SqlAlchemyStore):
             self._show(book, found)
             return cast(MlflowVersion, self.get_model_version(name, version))
 
-    def _versions(self, book: _OpenBook, name: str) -> list[Found]:
-        query = self._get_query(book.session, SqlModelVersion).filter(
-            SqlModelVersion.name == name, SqlModelVersion.current_stage != STAGE_DELETED_INTERNAL
-        )
-        return [_found(row) for row in query]
-
-    def _found(self, book: _OpenBook, name: str, version: int | str) -> Found:
-        return _found(self._get_sql_model_version(book.session, name, int(version)))
-
     # --- what a reviewer looks at
-
-    def shown(self, name: str, version: int) -> tuple[Shown, Shown | None] | None:
-        """One version, and the champion beside it; None when there is no such version."""
-        with self._reading() as book:
-            number = self._aliases(book.session, name).get(str(Stage.PRODUCTION.alias))
-            champion = self._found(book, name, number) if number is not None else None
-            try:
-                found = self._found(book, name, version)
-            except MlflowException:
-                return None
-            return self._view(book, found, champion), self._view(book, champion, champion) if champion else None
 
     def say(self, name: str, version: int, word: str, said: WordShape) -> Refusal | None:
         """Write down an approval, a rejection or a withdrawal; why not, when it is refused."""
@@ -332,42 +239,6 @@ class GovernedStore(Ledgered, SqlAlchemyStore):
         except MlflowException as refused:
             return Refusal(str(refused.message), refused.get_http_status_code())
         return None
-
-    def waiting(self, limit: int = 50) -> list[Shown]:
-        """The versions checked last not in Production nor archived, in as many queries however many wait."""
-        with self._reading() as book:
-            newest = tables.checked_last()
-            rows = self._get_query(book.session, SqlModelVersion).join(
-                newest, sa.and_(newest.c.model == SqlModelVersion.name, newest.c.version == SqlModelVersion.version)
-            ).filter(SqlModelVersion.current_stage.in_([Stage.NONE.value, Stage.STAGING.value]))  # fmt: skip
-            waiting = [_found(row) for row in rows.order_by(newest.c.seq.desc()).limit(limit)]
-            champions = self._champions(book.session, {found.model for found in waiting})
-            told = tables.Fetched(book.session, {(f.model, f.number) for f in (*waiting, *champions.values())})
-            fetched = replace(book, pages=told)
-            views = [self._view(fetched, found, champions.get(found.model)) for found in waiting]
-            return [view for view in views if view.standing.evidence]  # a number that came back was not checked itself
-
-    def _champions(self, session: Session, names: set[str]) -> dict[str, Found]:
-        """The champion of each of these models that has one."""
-        aliases = plain_tables.ALIASES
-        rows = self._get_query(session, SqlModelVersion).join(aliases, sa.and_(
-            aliases.c.workspace == SqlModelVersion.workspace, aliases.c.name == SqlModelVersion.name,
-            aliases.c.version == SqlModelVersion.version,
-        )).filter(aliases.c.alias == Stage.PRODUCTION.alias, SqlModelVersion.name.in_(names))  # fmt: skip
-        return {found.model: found for found in map(_found, rows)}
-
-    @contextmanager
-    def _reading(self) -> Iterator[_OpenBook]:
-        with self.ManagedSessionMaker() as session:
-            yield _OpenBook(tables.Chain(session), current_actor(), self._clock(), None, session)
-
-    def _view(self, book: _OpenBook, found: Found, champion: Found | None) -> Shown:
-        case = Case(
-            model=found.model, version=found.number, current=found.version.stage, target=Stage.PRODUCTION,
-            mover=Actor(NOBODY), standing=book.standing(found), champion=book.champion(champion) if champion else None,
-        )  # fmt: skip
-        decision = decide(case, book.rules(found.model), book.now)
-        return Shown(found, case.standing, decision.verdicts, decision)
 
     # --- what was here before
 
@@ -378,26 +249,17 @@ class GovernedStore(Ledgered, SqlAlchemyStore):
             rows = self._get_query(book.session, SqlModelVersion).filter(
                 SqlModelVersion.current_stage != STAGE_DELETED_INTERNAL
             )
-            for found in [_found(row) for row in rows.order_by(SqlModelVersion.name, SqlModelVersion.version)]:
+            for found in [found_in(row) for row in rows.order_by(SqlModelVersion.name, SqlModelVersion.version)]:
                 if book.standing(found).created is None:
                     told.append(self._adopted(book, found))
                     if not dry_run:
                         book.adopt(found)
         return told
 
-    def _adopted(self, book: _OpenBook, found: Found) -> str:
+    def _adopted(self, book: OpenBook, found: Found) -> str:
         stage, aliases = found.version.stage, self._aliases(book.session, found.model)
         own = {a for a, n in aliases.items() if n == found.number and Stage.of_alias(a)}
         wanted = {stage.alias} - {None}
         apart = f"; out of step: {', '.join(sorted(f'@{a}' for a in own)) or 'no alias'}" if own != wanted else ""
         needs = f"; next: slipway check {found}, then promote it" if stage.alias or own else ""
         return f"{found} in {stage.value}{apart}{needs}"
-
-
-def _found(row: Any) -> Found:
-    """MLflow's row as our words: its columns have no types that a checker could follow."""
-    version = ModelVersion(
-        name=row.name, number=int(row.version), run_id=row.run_id or "", source=row.source or "",
-        stage=Stage(row.current_stage),
-    )  # fmt: skip
-    return Found(version, int(row.creation_time), row.storage_location or row.source or "")
