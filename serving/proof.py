@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 from .aws import Aws
+from .errors import AwsMissing
+from .runtime import manifest as manifests
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,22 @@ def stored(aws: Aws, bucket: str, key: str, sha256: str, what: str) -> Finding:
     if found and found.composite:  # S3 knows no SHA-256 of the whole, and what was written beside it proves nothing
         return same(what, aws.storage.sha256(bucket, key), sha256)
     return same(what, found.sha256 if found else "missing", sha256)
+
+
+def bundle_stored(aws: Aws, bucket: str, prefix: str, sha256: str) -> Finding:
+    """Does S3 hold every file of a bundle as it was shipped? ``sha256`` is of its manifest, which tells the others'."""
+    what = "bundle in S3"
+    try:
+        told = aws.storage.read(bucket, f"{prefix}/{manifests.NAME}")
+    except AwsMissing:
+        return Finding(what, False, f"{manifests.NAME}: missing")
+    found = same(what, hashlib.sha256(told).hexdigest(), sha256)
+    if not found.right:
+        return Finding(what, False, f"{manifests.NAME}: {found.found}")
+    files = manifests.parse(told).files
+    looked = [stored(aws, bucket, f"{prefix}/{file.path}", file.sha256, file.path) for file in files]
+    wrong = [f"{one.what}: {one.found}" for one in looked if not one.right]
+    return Finding(what, not wrong, "; ".join(wrong) or f"{len(files)} files")
 
 
 def as_said(aws: Aws, bucket: str, key: str, sha256: str, what: str) -> Finding:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -50,6 +51,30 @@ def running(folder: Path, app: str | None, env: Mapping[str, str] | None = None,
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(timeout=30)
+
+
+@contextmanager
+def killable(folder: Path) -> Iterator[tuple[str, Callable[[signal.Signals], None]]]:
+    """MLflow's own server over the database in `folder`: its address, and what ends it with all its workers."""
+    port = _free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1",
+               "--backend-store-uri", "sqlite:///mlflow.db"]
+    settings = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    with (folder / "server.log").open("w") as log, subprocess.Popen(
+        command, cwd=folder, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+        env={**settings, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+    ) as process:
+
+        def kill(number: signal.Signals) -> None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+            process.wait(timeout=30)
+
+        try:
+            _wait(f"http://127.0.0.1:{port}", folder / "server.log", process)
+            yield f"http://127.0.0.1:{port}", kill
+        finally:
+            kill(signal.SIGKILL)
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from serving.targets.lambda_.target import LambdaTarget
 
 from . import recorded
 from .conftest import described, release_of
+from .lost import registry_lost, typed
 from .test_deploy import answer, registered, registry_and_aws, slip
 
 BUCKET = "slipway-123456789012-us-east-1"
@@ -198,17 +199,43 @@ def test_what_somebody_changed_by_hand_is_named_and_mended_by_a_deploy(
     assert all(finding["right"] for finding in answer(slip("verify", "images", "--json")))
 
 
-def test_the_previous_release_comes_back_without_the_registry_and_again_forward(world: Path) -> None:
-    database, aside = world / "mlflow.db", world / "aside.db"
-    database.rename(aside)
+@pytest.mark.parametrize(("under", "ending", "named"), [
+    ("releases/images/", "/model.onnx", "bundle in S3"), ("releases/images/", "/manifest.json", "bundle in S3"),
+    ("releases/images/", ".zip", "code in S3"), ("layers/", ".zip", "layer in S3"),
+], ids=["model", "manifest", "code", "layer"])
+def test_an_object_in_s3_that_was_replaced_is_named_and_no_deploy_builds_on_it(
+    world: Path, under: str, ending: str, named: str
+) -> None:
+    digest = Aws().functions.state("slipway-images", "production").description.split()[1]  # type: ignore[union-attr]
+    where = f"{under}{digest}/" if under == "releases/images/" else under
+    (key,) = [key for key in Aws().storage.keys(BUCKET, where) if key.endswith(ending)]
+    before, put = Aws().storage.read(BUCKET, key), {"Bucket": BUCKET, "Key": key, "ChecksumAlgorithm": "SHA256"}
+    by_hand("s3", "put_object", Body=before + b"\n", **put)
     try:
-        assert served()[0] == 2
-        back = answer(slip("rollback", "images", "--json"))
-        assert (back["version"], served()[0]) == (1, 1)
-        assert all(finding["right"] for finding in answer(slip("verify", "images", "--json")))
+        result = slip("verify", "images")
+        assert getattr(result.exception, "exit_code", None) == 1
+        assert [line.split("  ")[2].strip() for line in result.stdout.splitlines() if "WRONG" in line] == [named]
+        if named != "layer in S3":
+            assert "holds other bytes than this release" in str(slip("deploy", "images").exception)
     finally:
-        database.unlink(missing_ok=True)
-        aside.rename(database)
+        by_hand("s3", "put_object", Body=before, **put)
+    assert all(finding["right"] for finding in answer(slip("verify", "images", "--json")))
+
+
+def test_verify_ends_with_1_as_a_program_and_names_what_was_changed(world: Path) -> None:
+    moved_alias()
+    told = typed("verify", "images")
+    assert (told.returncode, "is not what was approved: alias" in told.stderr) == (1, True), told.stderr
+    answer(slip("deploy", "images", "--json"))
+    assert typed("verify", "images").returncode == 0
+
+
+def test_the_previous_release_comes_back_without_the_registry_and_again_forward(world: Path) -> None:
+    assert served()[0] == 2
+    with registry_lost(world):
+        back = typed("rollback", "images", "--json")
+        assert (back.returncode, json.loads(back.stdout)["version"], served()[0]) == (0, 1, 1), back.stderr
+        assert typed("verify", "images").returncode == 0
     assert answer(slip("status", "images", "--json"))[0]["drift"][0].startswith("Production is")
     answer(slip("deploy", "images", "--json"))
     assert served()[0] == 2

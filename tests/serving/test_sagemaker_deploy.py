@@ -31,6 +31,7 @@ from serving.targets.sagemaker.execution import settled
 from serving.targets.sagemaker.steps import AskGolden
 from serving.targets.sagemaker.target import SageMakerTarget
 
+from .lost import registry_lost, typed
 from .test_deploy import answer, registered, registry_and_aws, slip
 from .test_deploy_proof import BUCKET, by_hand, second_files  # noqa: F401 - the fixture
 
@@ -225,6 +226,41 @@ def test_a_model_deleted_and_made_anew_with_something_else_is_named_and_no_deplo
     assert verified()
 
 
+def test_a_config_deleted_and_made_anew_with_something_else_is_named(second: None) -> None:
+    aws = Aws()
+    now = aws.endpoints.endpoint(ENDPOINT)
+    before = aws.endpoints.config(now.config) if now else None
+    assert before is not None
+    (variant,) = before.variants
+    for config, right in ((replace(before, variants=(replace(variant, instance_type="ml.c7i.large"),)), False),
+                          (before, True)):
+        by_hand("sagemaker", "delete_endpoint_config", EndpointConfigName=before.name)
+        aws.endpoints.create_config(config)
+        if not right:
+            assert "variants" in refused("verify", "images")
+    assert verified()
+
+
+def test_verify_ends_with_1_as_a_program_and_names_what_was_changed(second: None) -> None:
+    swapped_config()
+    told = typed("verify", "images")
+    assert (told.returncode, "is not what was approved: configuration" in told.stderr) == (1, True), told.stderr
+    answer(slip("deploy", "images", *TARGET, "--json"))
+    assert typed("verify", "images").returncode == 0
+
+
+def test_a_model_object_that_was_replaced_in_the_bundle_in_s3_is_named(second: None) -> None:
+    prefix = serving_model().data.removeprefix(f"s3://{BUCKET}/").split("/sagemaker/")[0]
+    (key,) = [key for key in Aws().storage.keys(BUCKET, prefix) if key.endswith("/model.onnx")]
+    before, put = Aws().storage.read(BUCKET, key), {"Bucket": BUCKET, "Key": key, "ChecksumAlgorithm": "SHA256"}
+    by_hand("s3", "put_object", Body=before + b"\0", **put)
+    try:
+        assert "is not what was approved: bundle in S3" in refused("verify", "images")
+    finally:
+        by_hand("s3", "put_object", Body=before, **put)
+    assert verified()
+
+
 def test_a_replaced_archive_is_named_and_no_deploy_builds_on_it(second: None) -> None:
     key = serving_model().data.removeprefix(f"s3://{BUCKET}/")
     before = Aws().storage.read(BUCKET, key)
@@ -251,15 +287,10 @@ def test_a_release_that_answers_its_golden_requests_wrongly_goes_back(second: No
 
 
 def test_the_previous_release_comes_back_without_the_registry_and_again_forward(second: None, home: Path) -> None:
-    database, aside = home / "mlflow.db", home / "aside.db"
-    database.rename(aside)
-    try:
-        back = answer(slip("rollback", "images", "--json"))
-        assert (back["version"], back["target"], served()) == (1, "sagemaker", 1)
-        assert verified()
-    finally:
-        database.unlink(missing_ok=True)
-        aside.rename(database)
+    with registry_lost(home):
+        back = typed("rollback", "images", "--json")
+        assert (back.returncode, json.loads(back.stdout)["version"], served()) == (0, 1, 1), back.stderr
+        assert typed("verify", "images").returncode == 0
     assert answer(slip("status", "images", "--json"))[0]["drift"][0].startswith("Production is")
     answer(slip("deploy", "images", *TARGET, "--json"))
     assert served() == 2

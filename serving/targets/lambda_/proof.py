@@ -17,7 +17,8 @@ from ...aws import AliasState, Aws, FunctionState
 from ...errors import AwsFailed, AwsMissing, GoldenFailed, NotDeployed, Refused
 from ...golden import Golden, read_golden
 from ...journal import Entry, deployed
-from ...proof import Finding, as_said, same, stored
+from ...names import bundle_prefix
+from ...proof import Finding, as_said, bundle_stored, same, stored
 from ...runtime import manifest as manifests
 from ...runtime.core import GOLDEN
 from ...runtime.errors import BundleBroken
@@ -74,6 +75,7 @@ def prove(aws: Aws, service: Service, bucket: str) -> list[Finding]:
         *_around(service),
         stored(aws, bucket, names.code_key(shipped.model, shipped.digest, shipped.code), shipped.code, "code in S3"),
         stored(aws, bucket, names.layer_key(shipped.layer), shipped.layer_sha256, "layer in S3"),
+        bundle_stored(aws, bucket, bundle_prefix(shipped.model, shipped.digest, shipped.bundle), shipped.bundle),
     ]
     return [*findings, *_bundle_and_answer(aws, service, code)]
 

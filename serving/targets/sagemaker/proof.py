@@ -15,7 +15,7 @@ from ...errors import AwsFailed, AwsMissing, GoldenFailed, NotDeployed, Refused
 from ...golden import Golden, read_golden
 from ...journal import Entry, deployed
 from ...names import bundle_prefix
-from ...proof import Finding, same, stored
+from ...proof import Finding, bundle_stored, same, stored
 from ...runtime import manifest as manifests
 from ...runtime.core import GOLDEN
 from ...runtime.errors import BundleBroken
@@ -79,6 +79,9 @@ def prove(aws: Aws, service: Service, bucket: str) -> list[Finding]:
         golden = golden_of(aws, service.entry.shipped, bucket)
     except Refused as error:
         return [*findings, Finding("bundle in S3", False, str(error))]
+    shipped = service.entry.shipped
+    findings.append(
+        bundle_stored(aws, bucket, bundle_prefix(shipped.model, shipped.digest, shipped.bundle), shipped.bundle))
     try:
         said = ask_golden(ask_of(aws, service.endpoint), name, golden)
     except (AwsFailed, GoldenFailed) as error:

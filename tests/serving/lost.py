@@ -1,0 +1,49 @@
+"""MLflow's server killed and its database deleted; and commands as programs, which know MLflow only by its address."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.registry import servers
+
+from .test_deploy import ROOT, environment
+
+
+def typed(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command as a program, in the current folder."""
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    return subprocess.run([sys.executable, "-m", "slipway", *words], capture_output=True, text=True, timeout=300,
+                          env={**os.environ, "PYTHONPATH": path})
+
+
+@contextmanager
+def registry_lost(home: Path) -> Iterator[None]:
+    """Within, programs know a server that was killed, and its database is deleted; both are as before afterwards."""
+    database, copy = home / "mlflow.db", home / "copy-of-the-test"
+    copy.mkdir()
+    with servers.killable(home) as (address, kill), environment(
+        MLFLOW_TRACKING_URI=address, MLFLOW_HTTP_REQUEST_MAX_RETRIES="0"
+    ):
+        asked = typed("history", "images")
+        assert asked.returncode == 0, f"the registry answers: {asked.stderr}"
+        kill(signal.SIGKILL)
+        files = sorted(home.glob("mlflow.db*"))
+        for file in files:
+            shutil.copy(file, copy / file.name)
+            file.unlink()
+        assert typed("history", "images").returncode == 3, "it is gone"
+        try:
+            yield
+        finally:
+            for file in home.glob("mlflow.db*"):
+                file.unlink()
+            for file in copy.iterdir():
+                shutil.move(file, database.with_name(file.name))
+            copy.rmdir()
