@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
+import boto3
 import pytest
-from botocore.exceptions import ClientError, ConnectionClosedError
+from botocore.config import Config
+from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 
 from serving.localaws import LocalAwsError, running
 from tests.localaws.conftest import BUCKET, Clients, Maker, client_for
@@ -79,6 +84,50 @@ def test_a_delayed_call_is_answered_later(control: Control, client: Clients) -> 
     started = time.monotonic()
     client("sts").get_caller_identity()
     assert time.monotonic() - started >= 0.5
+
+
+def test_a_late_answer_is_a_time_out_of_what_was_done_at_once(control: Control, aws: dict[str, str], s3: Any) -> None:
+    impatient = boto3.client(
+        "s3", endpoint_url=aws["AWS_ENDPOINT_URL"], aws_access_key_id="local", aws_secret_access_key="local",
+        config=Config(retries={"total_max_attempts": 1}, read_timeout=0.5))  # fmt: skip
+    control("POST", "faults", {"kind": "late", "service": "s3", "operation": "PutObject", "seconds": 60})
+    with pytest.raises(ReadTimeoutError):
+        impatient.put_object(Bucket=BUCKET, Key="faults/late", Body=b"done")
+    assert s3.get_object(Bucket=BUCKET, Key="faults/late")["Body"].read() == b"done"
+    until(lambda: control("GET", "held") == [])
+
+
+PUTS = """
+import sys, boto3
+boto3.client("s3").put_object(Bucket=sys.argv[1], Key="faults/held", Body=b"x" * 20_000_000)
+"""
+
+
+def test_who_is_killed_while_its_call_is_held_never_made_it(control: Control, aws: dict[str, str], s3: Any) -> None:
+    control("POST", "faults", {"kind": "hold", "service": "s3", "operation": "PutObject", "seconds": 60})
+    with subprocess.Popen([sys.executable, "-c", PUTS, BUCKET], env={**os.environ, **aws}) as process:
+        until(lambda: [call["operation"] for call in control("GET", "held")] == ["PutObject"])
+        process.kill()
+    until(lambda: control("GET", "held") == [])
+    with pytest.raises(ClientError, match="NoSuchKey"):
+        s3.get_object(Bucket=BUCKET, Key="faults/held")
+
+
+def test_what_is_held_is_done_when_the_faults_are_forgotten(control: Control, aws: dict[str, str], s3: Any) -> None:
+    control("POST", "faults", {"kind": "hold", "service": "s3", "operation": "PutObject", "seconds": 60})
+    with subprocess.Popen([sys.executable, "-c", PUTS, BUCKET], env={**os.environ, **aws}) as process:
+        until(lambda: control("GET", "held") != [])
+        control("DELETE", "faults")
+        assert process.wait(30) == 0
+    assert s3.head_object(Bucket=BUCKET, Key="faults/held")["ContentLength"] == 20_000_000
+
+
+def until(so: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    ends = time.monotonic() + 60
+    while not so():
+        assert time.monotonic() < ends
+        time.sleep(0.02)
 
 
 def test_an_unknown_key_is_refused(control: Control) -> None:

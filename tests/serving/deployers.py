@@ -50,6 +50,7 @@ class Task:
         version: what is to come back.
         probed: whether a canary asks the probes.
         variables: of its environment.
+        watched: whether it notes which files it opens for writing, in `written`.
         lease: of its journal, in seconds; as it is anywhere else when 0.
         waits: between its plan and the first step, until it is told to go on.
     """
@@ -63,6 +64,7 @@ class Task:
     variables: dict[str, str] = field(default_factory=dict)
     waits: bool = False
     lease: float = 0
+    watched: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +181,12 @@ def _deployer(home: Path, task: Task) -> None:
     said = os.open(home / "said", os.O_CREAT | os.O_WRONLY)
     os.dup2(said, 1)
     os.dup2(said, 2)
+    written = set[str]()
+    if task.watched:
+        sys.addaudithook(lambda event, args: _noted(written, event, args))
     try:
         result: Any = act(task, home)
+        (home / "written").write_text(json.dumps(sorted(written)))
     except (ServingError, KeyboardInterrupt) as error:
         result = [type(error).__name__, str(error)]
     except BaseException:  # noqa: BLE001 - the outermost frame
@@ -188,6 +194,12 @@ def _deployer(home: Path, task: Task) -> None:
     (home / "result.part").write_text(json.dumps(result))
     (home / "result.part").rename(home / "result")
     os._exit(0)
+
+
+def _noted(written: set[str], event: str, args: tuple[Any, ...]) -> None:
+    """Note a file that is opened for writing."""
+    if event == "open" and not isinstance(args[0], int) and args[2] & (os.O_WRONLY | os.O_RDWR):
+        written.add(str(Path(os.fsdecode(args[0])).absolute()))
 
 
 def act(task: Task, home: Path) -> int:

@@ -11,6 +11,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -214,6 +215,21 @@ def test_ctrl_c_at_the_command_ends_with_130_and_the_same_command_finishes(
     assert subprocess.run(command, **options, timeout=120).returncode == 0
     world.version = 1
     world.require_whole()
+    world.end()
+
+
+@BOTH
+def test_a_deployer_leaves_nothing_where_it_ran_that_the_next_one_could_read(
+    begin: Callable[..., World], forker: Forker, target: str  # noqa: F811
+) -> None:
+    world = begin(target, f"disk-{target}")
+    deployer = forker.start(replace(world.task(), watched=True))
+    assert isinstance(deployer.result(), int), deployer.result()
+    written = json.loads((deployer.home / "written").read_text())
+    assert written, "its archive at least"
+    temporary = [f"{tempfile.gettempdir()}/{prefix}" for prefix in ("slipway-", tempfile.gettempprefix())]
+    ours = (f"{deployer.home}/", *temporary, "/dev/")
+    assert [path for path in written if not path.startswith(ours)] == []
     world.end()
 
 

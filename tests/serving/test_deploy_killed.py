@@ -249,4 +249,4 @@ def test_a_deployer_killed_at_any_call_is_finished_by_the_next(
 
     plan = kind(begin)
     plan.reads = name not in ("first", "at once")
-    assert killed_everywhere(plan) == operations
+    assert operations <= killed_everywhere(plan), "they are recorded, and others may come"

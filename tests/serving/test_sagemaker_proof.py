@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
 import sys
+import tarfile
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -137,3 +140,27 @@ def test_an_answer_that_is_wrong_with_nothing_to_go_back_to_is_said_so() -> None
     wrong = Golden({"image": np.zeros((1, 6, 6, 1), np.float32)}, {"probabilities": np.ones((1, 3), np.float32)})
     with pytest.raises(Refused, match="still serves c: there is nothing to go back to"):
         SageMakerHands(Aws(), wrong).do(AskGolden("slipway-images", "c", ""))
+
+
+def test_a_large_archive_is_unpacked_in_constant_memory(bundle: Bundle, tmp_path: Path) -> None:
+    settings = settings_of("large")
+    deploy(bundle, tmp_path / "scratch", settings)
+    target = SageMakerTarget(Aws(), settings)
+    shipped = target.logbook("images").read()[-1].shipped
+    archive = tmp_path / "large.tar.gz"
+    with tarfile.open(archive, "w:gz", compresslevel=0) as files:
+        member = tarfile.TarInfo("bundle/model.onnx")
+        member.size = 60_000_000
+        files.addfile(member, io.BytesIO(bytes(member.size)))
+    key = target.needs(shipped)[1]
+    by_hand("s3", "put_object", Bucket="large-releases", Key=key, Body=archive.read_bytes(), ChecksumAlgorithm="SHA256")
+    (tmp_path / "into").mkdir()
+    tracemalloc.start()
+    try:
+        folder = target.bundle_in_service("images", tmp_path / "into")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (folder / "model.onnx").stat().st_size == member.size
+    assert peak < 15_000_000
+    by_hand("sagemaker", "delete_endpoint", EndpointName="large-images")
