@@ -111,6 +111,10 @@ def _named(name: str) -> str:
     return f"@data-testid='{name}' or @data-test-id='{name}'"
 
 
+def _row_of(key: str) -> str:
+    return f"//*[@role='row' or self::tr][contains(., '{key}')]"
+
+
 _ITEM = "//*[@role='menuitem']"
 _TAG = "tags-form-input-"
 _MENU = f"//*[{_named('overflow-menu-trigger')}]"
@@ -248,9 +252,17 @@ class ByUI(Registry):
 
     def untag(self, who: str | None, name: str, key: str) -> Any:
         self.open(who, f"{name}/versions/1")
-        row = f"//*[@role='row' or self::tr][contains(., '{key}')]"
-        self.press(f"{row}//button[{_named('editable-table-button-delete')}]")
+        self.press(f"{_row_of(key)}//button[{_named('editable-table-button-delete')}]")
         self.press(f"{_DIALOG}//button[.='Confirm']")
+        return self.told()
+
+    def edit_tag(self, who: str, name: str, key: str, value: str) -> Any:
+        """With the pencil, another value for a tag that is there."""
+        self.open(who, f"{name}/versions/1")
+        self.press(f"{_row_of(key)}//button[{_named('editable-table-button-edit')}]")
+        find(self.browser, f"//input[{_named('editable-table-edited-input')}]").send_keys(Keys.CONTROL, "a")
+        self.paste(value)
+        self.press(f"//button[{_named('editable-table-button-save')}]")
         return self.told()
 
     # --- the rest

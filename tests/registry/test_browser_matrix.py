@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -57,6 +58,14 @@ def test_what_the_registry_ui_does_not_offer_is_said(registry: Registry, ui: ByU
     for role in ("author", "admin"):
         with pytest.raises(NotOffered, match=documented()[action].offered):
             act(ui, PEOPLE[role], name)
+
+
+def test_the_second_to_approve_edits_the_tag_of_the_first_and_both_approvals_stay(registry: Registry, ui: ByUI) -> None:
+    name = registry.version("checked", "approved")
+    assert ui.edit_tag("cy", name, "slipway.approval", "me too").ok
+    entries = registry.ask("cy", "GET", "slipway/ledger", params={"model": name}).json()["entries"]
+    said = [(one["actor"], json.loads(one["body"])["comment"]) for one in entries if one["kind"] == "approved"]
+    assert said == [("bo", "fine"), ("cy", "me too")]
 
 
 def test_without_a_login_no_page_of_the_registry_shows_anything(registry: Registry, ui: ByUI) -> None:
