@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from . import parity
 from .errors import GoldenFailed
 from .golden import Golden
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Ask = Callable[[bytes], bytes]
 
@@ -27,6 +27,8 @@ def ask_golden(ask: Ask, place: str, golden: Golden) -> dict[str, Any]:
     Raises:
         GoldenFailed: it does not.
     """
+    import numpy as np
+
     request = {"inputs": {name: as_json(rows) for name, rows in golden.inputs.items()}}
     answer = json.loads(ask(json.dumps(request).encode()))
     if "predictions" not in answer:
@@ -42,6 +44,8 @@ def ask_golden(ask: Ask, place: str, golden: Golden) -> dict[str, Any]:
 
 def as_json(rows: NDArray[Any]) -> Any:
     """The rows as JSON has them: a missing number is null there, and NaN is no JSON."""
+    import numpy as np
+
     if rows.dtype.kind != "f" or not np.isnan(rows).any():
         return rows.tolist()
     values = rows.astype(object)
@@ -54,4 +58,4 @@ def _distance(said: NDArray[Any], wanted: NDArray[Any]) -> float:
         return float("inf")
     if wanted.dtype.kind not in "fiu":
         return 0.0 if (said == wanted).all() else float("inf")
-    return float(np.abs(said - wanted).max(initial=0.0))
+    return float(abs(said - wanted).max(initial=0.0))

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import convert, parity
-from .convert.probe import probe
 from .convert.words import Arrays, Converted, Kept, Wanted
 from .errors import BundleInvalid, ParityFailed, Refused, Unconvertible
 from .golden import Asked, plain, requests_of, write_golden
@@ -126,6 +125,8 @@ def _bundled(source: Source, converted: Converted, into: Path) -> Bundle:
     if asked.outputs:
         parity.require(parity.compare(asked.outputs, native, labels=bool(labels)),
                        what=f"{what} reloaded from its approved files")
+    from .convert.probe import probe
+
     probed = probe(converted, asked.inputs)
     said = _written_model(converted, asked, into)
     draft = _draft(source.release, converted, facts, into)

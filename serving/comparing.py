@@ -27,18 +27,19 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, insort
 from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .traffic import BIAS, DISAGREEMENT, HALF, LATENCY, SHIFT, TAIL, Count
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 TAIL_QUANTILE = 0.95
 KEPT = 1000  # of the old version's requests that wait for one of the new version's
 SIGMAS = 3.0  # a standard deviation of n requests is itself unsure by 1/sqrt(2n) of it, of a normal distribution
 LEARN = 20  # requests from which percentile, direction and deviation are learnt before the first one is asked about
-Scores = NDArray[np.float64]
+Scores: TypeAlias = "NDArray[np.float64]"
 
 
 @dataclass(slots=True)
@@ -138,6 +139,8 @@ class Answers:
 
     def add(self, old: NDArray[Any], new: NDArray[Any]) -> None:
         """Another pair. Scores of another number are other labels and other scores."""
+        import numpy as np
+
         alike = old.shape == new.shape
         self._pairs += 1
         self._yes[DISAGREEMENT] += not alike or bool((labels(old) != labels(new)).any())
@@ -148,6 +151,8 @@ class Answers:
             self._learn(was.sum(axis=0) / len(was), moved.sum(axis=0) / len(moved))
 
     def _learn(self, was: Scores, moved: Scores) -> None:
+        import numpy as np
+
         if self._spread is None:
             self._spread = _Spread(0, np.zeros_like(was), np.zeros((was.size, was.size)), np.zeros_like(was))
         if self._spread.requests >= LEARN:
@@ -159,6 +164,15 @@ class Answers:
         """What was answered to the three questions about answers?"""
         return {question: Count(self._asked if question == BIAS else self._pairs, yes, self._pairs)
                 for question, yes in self._yes.items()}
+
+
+def scores_in(answer: Any) -> Scores | None:
+    """What was predicted in a parsed answer? None where nothing was."""
+    import numpy as np
+
+    if not isinstance(answer, dict) or "predictions" not in answer:
+        return None
+    return np.asarray(answer["predictions"], dtype=np.float64)
 
 
 def labels(predictions: NDArray[Any]) -> NDArray[Any]:

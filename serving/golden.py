@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from .convert import wanted_of
 from .convert.words import Arrays
 from .errors import Unconvertible
@@ -47,6 +45,8 @@ def read_golden(path: Path) -> Golden:
     Raises:
         BundleBroken: the file is missing, or holds anything but ``in.NAME`` and ``out.NAME`` arrays.
     """
+    import numpy as np
+
     try:
         with np.load(path, allow_pickle=False) as arrays:
             named = {key: arrays[key] for key in arrays.files}
@@ -110,11 +110,15 @@ def requests_of(files: Path, described: dict[str, Any]) -> Asked:
 
 def plain(blocks: Blocks) -> Arrays:
     """The runtime's blocks as numpy's arrays."""
+    import numpy as np
+
     return {name: np.asarray(block) for name, block in blocks.items()}
 
 
 def write_golden(path: Path, inputs: Arrays, outputs: Arrays) -> None:
     """Write golden.npz, its bytes depending on nothing but the arrays."""
+    import numpy as np
+
     named = {f"in.{k}": v for k, v in inputs.items()} | {f"out.{k}": v for k, v in outputs.items()}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for name, array in named.items():
@@ -124,4 +128,6 @@ def write_golden(path: Path, inputs: Arrays, outputs: Arrays) -> None:
 
 
 def _storable(array: Any) -> Any:
+    import numpy as np
+
     return np.ascontiguousarray(array.astype(str) if array.dtype == object else array)

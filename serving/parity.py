@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from .convert.words import Arrays
 from .errors import ParityFailed
 from .runtime.manifest import Parity
 
-Arrays = dict[str, NDArray[Any]]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 # For each type of answer. Sums of float32 taken in another order differ by some 1e-6; far below what changes a
 # decision. Above 1 the difference is taken relative to the value, as a number may be as large as it likes.
 TOLERANCES = {"probabilities": 1e-4, "numbers": 1e-4, "labels": 0.0}
@@ -66,12 +67,16 @@ def require(parity: Parity, *, what: str) -> Parity:
 
 
 def _same_label(a: NDArray[Any], b: NDArray[Any], tolerance: float) -> NDArray[np.bool_]:
+    import numpy as np
+
     chosen = np.take_along_axis(a, b.argmax(-1)[..., None], axis=-1)[..., 0]
     same = np.asarray(a.max(-1) - chosen <= 2 * tolerance)
     return np.asarray(same.reshape(len(a), -1).all(axis=1))
 
 
 def _distance(a: NDArray[Any], b: NDArray[Any]) -> float:
+    import numpy as np
+
     if a.shape != b.shape:
         return float("inf")
     if "O" in a.dtype.kind + b.dtype.kind or "U" in a.dtype.kind + b.dtype.kind:

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 import slipway
 
 ROOT = Path(__file__).parent.parent
-HEAVY = ("tensorflow", "keras", "mlflow", "boto3", "moto", "sklearn", "onnxruntime")
+HEAVY = ("tensorflow", "keras", "mlflow", "boto3", "moto", "numpy", "sklearn", "onnxruntime")
 
 
 @pytest.mark.parametrize("command", slipway.COMMANDS)
@@ -46,6 +46,7 @@ def test_status_imports_no_framework(tmp_path: Path) -> None:
     assert done.returncode == 3, done.stderr
     assert "tensorflow" not in done.stdout.splitlines()[-1]
     assert "mlflow" not in done.stdout.splitlines()[-1]
+    assert "numpy" not in done.stdout.splitlines()[-1]
 
 
 def test_an_error_of_ours_is_one_line_and_an_exit_code() -> None:

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..runtime.bag import Bag
 from ..runtime.text import Tokeniser
 
 if TYPE_CHECKING:
     import onnx
+    from numpy.typing import NDArray
 
 OPSET = 18  # the newest that tf2onnx 1.17 writes
-Arrays = dict[str, NDArray[Any]]
+Arrays: TypeAlias = "dict[str, NDArray[Any]]"  # by name: who asks for a status need not wait for numpy
 Fact = str | int | float | bool | None
 
 

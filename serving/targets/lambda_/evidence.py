@@ -15,10 +15,8 @@ from datetime import datetime
 from statistics import median
 from typing import Any
 
-import numpy as np
-
 from ...aws import Aws
-from ...comparing import Answers, Meanwhile, Times
+from ...comparing import Answers, Meanwhile, Times, scores_in
 from ...config import CanarySettings
 from ...errors import AwsFailed, AwsMissing
 from ...logs import GROUPS, REPORT, Following, Took, answered, took
@@ -92,7 +90,7 @@ class Evidence:
         report, read = took(log), json.loads(said)
         if report:
             self._ours.add(report.request)
-        return (np.asarray(read["predictions"], dtype=np.float64) if "predictions" in read else None), report
+        return scores_in(read), report
 
     def look(self, aws: Aws, step: Shift, version: str) -> dict[str, Count]:
         """What was answered to every question so far?"""

@@ -12,20 +12,15 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from ...aws import Aws
-from ...comparing import Answers
+from ...comparing import Answers, Scores, scores_in
 from ...traffic import ERRORS, Count, Judgement, Opinion, judge
 from . import names
 from .steps import Watch
 from .trial import CAPTURED
 
 LOOK_EVERY = 5.0  # seconds
-Predictions = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +28,7 @@ class Exchange:
     """One captured request, by the SHA-256 of its bytes, and what was predicted; None where nothing was."""
 
     request: str
-    predictions: Predictions | None
+    predictions: Scores | None
 
 
 @dataclass(slots=True)
@@ -65,14 +60,7 @@ def exchanges(lines: bytes) -> Iterator[Exchange]:
         data = json.loads(line)["captureData"]
         asked, said = data.get("endpointInput", {}), data.get("endpointOutput", {})
         if asked.get("encoding") == said.get("encoding") == "JSON":
-            yield Exchange(hashlib.sha256(asked["data"].encode()).hexdigest(), _predicted(said["data"]))
-
-
-def _predicted(text: str) -> Predictions | None:
-    answer: Any = json.loads(text)
-    if not isinstance(answer, dict) or "predictions" not in answer:
-        return None
-    return np.asarray(answer["predictions"], dtype=np.float64)
+            yield Exchange(hashlib.sha256(asked["data"].encode()).hexdigest(), scores_in(json.loads(said["data"])))
 
 
 @dataclass(slots=True)
@@ -87,7 +75,7 @@ class Watching:
     step: Watch
     sleep: Callable[[float], None] = time.sleep
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    _served: dict[str, Predictions] = field(default_factory=dict)
+    _served: dict[str, Scores] = field(default_factory=dict)
     _waiting: list[Exchange] = field(default_factory=list)
     _refused: int = 0  # by the shadow, where an answer was served
     _answers: Answers = field(init=False)
