@@ -60,6 +60,17 @@ def test_the_readmes_commands_run_in_its_order_and_then_the_notebook(tmp_path: P
     assert "of 360 wrong" in ran.stdout
 
 
+def test_what_the_readme_shows_by_hand_was_printed_in_one_run() -> None:
+    by_hand = (ROOT / "README.md").read_text(encoding="utf-8").partition("## By hand")[2]
+    told = set(re.findall(r"images/(\d)(?: approved,|  \w+ \(claimed\)  (?:checked|approved))? +(?:sha256 )?"
+                          r"([0-9a-f]{12})\b", by_hand))
+    told |= {(number, digest[:12]) for number, digest in re.findall(
+        r'"version": (\d), "digest": "([0-9a-f]{64})"', by_hand)}
+    told |= {(number, digest[:12]) for number, digest in re.findall(
+        r"^images/(\d) is in service.*\ndigest ([0-9a-f]{64})$", by_hand, re.M)}
+    assert sorted(number for number, _ in told) == ["1", "2"], f"a version has one digest, found {sorted(told)}"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_link_to_a_file_of_ours_leads_somewhere(page: Path) -> None:
     links = re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text(encoding="utf-8"))
