@@ -249,10 +249,10 @@ def test_throttles_errors_lost_answers_and_time_outs_end_in_the_same_state(
     made = sorted({(call.service, call.operation) for call in recorded.calls()})
     world.release()
     recorded.forget()
-    for number, kind in enumerate(chance.choices(KINDS, k=3) + list(KINDS)):
+    for number, kind in enumerate((*chance.choices(KINDS), *KINDS)):
         call = Call(*chance.choice(made), 0)
-        recorded.expect(kind, call, skip=chance.randrange(2) if number % 2 else 0, seconds=4)
-    # Answers that come after four seconds come too late.
+        recorded.expect(kind, call, skip=chance.randrange(2) if number % 2 else 0, seconds=3)
+    # Answers that come after three seconds come too late.
     task = replace(world.task(), variables={"AWS_MAX_ATTEMPTS": "2", "SLIPWAY_READ_TIMEOUT": "2"})
     ends = [forker.start(task).result()]
     while ends[-1] != 0:
