@@ -22,7 +22,8 @@ def withdraw(model: str, target: str, aws: Aws, settings: Settings) -> None:
         function = on_lambda.function_name(settings, model)
         for version in aws.surroundings.provisioned(function):
             aws.surroundings.unprovision(function, version)
-        aws.surroundings.close_url(function, on_lambda.ALIAS)
+        if aws.surroundings.url(function, on_lambda.ALIAS):
+            aws.surroundings.close_url(function, on_lambda.ALIAS)
         aws.functions.delete_alias(function, on_lambda.ALIAS)
         return
     take_out(aws, place.place(model))

@@ -211,7 +211,8 @@ def lambda_pruner(names: Names) -> tuple[Statement, ...]:
         Statement("RemoveReleases", ("s3:DeleteObject",), names.s3(*RELEASES)),
         *_given_up(names),
         Statement("LookAtFunctions", ("lambda:ListVersionsByFunction", "lambda:ListAliases",
-                                      "lambda:ListProvisionedConcurrencyConfigs"), functions),
+                                      "lambda:ListProvisionedConcurrencyConfigs", "lambda:GetFunctionUrlConfig"),
+                  functions),
         Statement("LookAround", ("lambda:ListFunctions", "lambda:ListLayerVersions"), ("*",)),  # know no resource
         Statement("RemoveVersions", ("lambda:DeleteFunction", "lambda:DeleteAlias", "lambda:DeleteFunctionUrlConfig",
                                      "lambda:DeleteProvisionedConcurrencyConfig"), functions),

@@ -289,6 +289,8 @@ def by_hand(target: str, what: str) -> None:
     if target == "lambda" and what == "ready":
         boto3.client("lambda").put_provisioned_concurrency_config(
             FunctionName="slipway-images", Qualifier="production", ProvisionedConcurrentExecutions=1)
+        boto3.client("lambda").create_function_url_config(
+            FunctionName="slipway-images", Qualifier="production", AuthType="NONE")
 
 
 def surround() -> None:

@@ -32,6 +32,9 @@ from .worlds import World, service
 
 CANARY = {"shares": [0.5, 1.0], "least": 2, "patience": 1}
 GUARDED = {"alarms": ["quiet"], "canary": {"size": 50, "wait": 1}, "autoscaling": {"most": 3, "invocations": 100}}
+AROUND = {"reserved": 2, "provisioned": 1, "url": "iam", "url_callers": ["210987654321"], "log_retention": 7}
+READY = {"provisioned": 1, "url": "iam"}
+MADE_READY = {"PutProvisionedConcurrencyConfig", "DeleteProvisionedConcurrencyConfig"}
 EVERY = os.environ.get("SLIPWAY_KILL") == "all"
 # How many deployments before the next ones get a world of their own: they read the whole journal.
 OLD = 24
@@ -221,15 +224,18 @@ def withdrawn(begin: Callable[[], World]) -> Plan:
 
 
 PLANS: list[tuple[str, Callable[[Callable[[], World]], Plan], str, dict[str, Any], set[str]]] = [
-    ("first", first, "lambda", {},
-     {"PutObject", "PublishLayerVersion", "CreateFunction", "PublishVersion", "CreateAlias"}),
+    ("first", first, "lambda", AROUND,
+     {"PutObject", "PublishLayerVersion", "CreateFunction", "PublishVersion", "CreateAlias", "CreateLogGroup",
+      "PutRetentionPolicy", "PutFunctionConcurrency", "PutProvisionedConcurrencyConfig", "AddPermission",
+      "CreateFunctionUrlConfig"}),
     ("at once", following, "lambda", {},
      {"PutObject", "PublishVersion", "UpdateAlias"}),
-    ("canary", following, "lambda", {"canary": CANARY},
-     {"PutObject", "UpdateFunctionCode", "UpdateFunctionConfiguration", "PublishVersion", "UpdateAlias"}),
-    ("rollback", back, "lambda", {}, {"PutObject", "UpdateAlias"}),
+    ("canary", following, "lambda", {"canary": CANARY, **READY},
+     {"PutObject", "UpdateFunctionCode", "UpdateFunctionConfiguration", "PublishVersion", "UpdateAlias", *MADE_READY}),
+    ("rollback", back, "lambda", READY, {"PutObject", "UpdateAlias", *MADE_READY}),
     ("prune", pruned, "lambda", {}, {"PutObject", "DeleteFunction", "DeleteObjects"}),
-    ("withdraw", withdrawn, "lambda", {}, {"DeleteAlias"}),
+    ("withdraw", withdrawn, "lambda", READY,
+     {"DeleteAlias", "DeleteFunctionUrlConfig", "DeleteProvisionedConcurrencyConfig"}),
     ("first", first, "sagemaker", {"autoscaling": GUARDED["autoscaling"]},
      {"PutObject", "CreateModel", "CreateEndpointConfig", "CreateEndpoint", "RegisterScalableTarget",
       "PutScalingPolicy"}),
