@@ -9,7 +9,7 @@ import urllib.request
 from dataclasses import dataclass
 from typing import Any
 
-READING = ("Get", "List", "Head", "Describe", "Invoke", "Query")
+READING = ("Get", "List", "Head", "Describe", "Filter", "Invoke", "Query", "Simulate")
 
 
 class Killed(BaseException):
