@@ -211,7 +211,7 @@ class Functions:
         with mapped(f"lambda:CreateFunction {wanted.name}"):
             made = self._lambda.create_function(
                 FunctionName=wanted.name, Code={"S3Bucket": bucket, "S3Key": key},
-                Architectures=[wanted.configuration.architecture], **_configuration(wanted))
+                Architectures=[wanted.configuration.architecture], **_first_configuration(wanted))
             self._lambda.get_waiter("function_active_v2").wait(
                 FunctionName=wanted.name, WaiterConfig={"Delay": 1, "MaxAttempts": 120})
             return _function(made)
@@ -317,6 +317,12 @@ def _configuration(wanted: FunctionState) -> dict[str, Any]:
             "Environment": {"Variables": dict(chosen.environment)}, "EphemeralStorage": {"Size": chosen.storage},
             "VpcConfig": {"SubnetIds": list(chosen.subnets), "SecurityGroupIds": list(chosen.security_groups)},
             "DeadLetterConfig": {"TargetArn": chosen.dead_letter}, "TracingConfig": {"Mode": chosen.tracing}}
+
+
+def _first_configuration(wanted: FunctionState) -> dict[str, Any]:
+    """The same where there is nothing yet that an empty value could take away."""
+    empty = {"DeadLetterConfig": not wanted.configuration.dead_letter, "VpcConfig": not wanted.configuration.subnets}
+    return {name: value for name, value in _configuration(wanted).items() if not empty.get(name)}
 
 
 def _function(raw: dict[str, Any]) -> FunctionState:
