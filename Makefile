@@ -36,8 +36,10 @@ demo: setup
 ui: setup
 	$(BIN)/python -m demo.ui
 
+# Whole files side by side, in their order: a file's tests share servers and trained models.
+AT_ONCE ?= 2
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(AT_ONCE) --dist loadfile --no-loadscope-reorder
 
 lint: setup
 	$(BIN)/ruff check .
