@@ -11,7 +11,7 @@ from serving.aws import Endpoints, Scaling, Storage
 from .recorded import Killed
 
 CHANGING = frozenset({
-    "create_bytes", "create_object", "delete", "create_model", "create_config", "create_endpoint", "update_endpoint",
+    "abort", "create_bytes", "create_object", "delete", "create_model", "create_config", "create_endpoint", "update_endpoint",
     "reweigh", "delete_endpoint", "delete_config", "delete_model", "scale", "unscale"})
 
 
