@@ -11,8 +11,8 @@ from serving.aws import Endpoints, Scaling, Storage
 from .recorded import Killed
 
 CHANGING = frozenset({
-    "abort", "create_bytes", "create_object", "delete", "create_model", "create_config", "create_endpoint", "update_endpoint",
-    "reweigh", "delete_endpoint", "delete_config", "delete_model", "scale", "unscale"})
+    "abort", "create_bytes", "create_object", "delete", "create_model", "create_config", "create_endpoint",
+    "update_endpoint", "reweigh", "delete_endpoint", "delete_config", "delete_model", "scale", "unscale"})
 
 
 class Mortal:
