@@ -46,7 +46,8 @@ class Identity:
         """
         if not self.principal:
             raise AwsFailed(f"{self.arn} has no policies of its own")
-        entries = [{"ContextKeyName": name, "ContextKeyValues": list(values), "ContextKeyType": "stringList"}
+        entries = [{"ContextKeyName": name, "ContextKeyValues": list(values),
+                    "ContextKeyType": "boolean" if set(values) <= {"true", "false"} else "stringList"}
                    for name, values in context.items()]
         with mapped(f"iam:SimulatePrincipalPolicy {self.principal}"):
             pages = self._iam.get_paginator("simulate_principal_policy").paginate(

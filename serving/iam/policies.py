@@ -7,11 +7,11 @@ pruner is for `prune` and `mlflow deployments delete`. The runtime is what a dep
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ..config import Settings
 from ..errors import ConfigurationInvalid
 from ..names import DEPLOYMENTS
+from . import keys
+from .account import Account, Names
 from .statements import Condition, Policy, Statement
 
 ROLES = ("publisher", "deployer", "pruner", "runtime")
@@ -23,50 +23,6 @@ BATCHES = "batch/"
 SHADOWS = "shadow/"  # where SageMaker captures what is compared
 LOOK_AT_SCALING = Statement(
     "LookAtScaling", ("application-autoscaling:DescribeScalableTargets",), ("*",))  # knows no resource
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """Whose account is it, where? The names may be CloudFormation's, as in ``${AWS::AccountId}``."""
-
-    id: str
-    region: str
-    partition: str = "aws"
-
-    def arn(self, service: str, resource: str, *, regional: bool = True) -> str:
-        """What is the ARN of a resource of ours?"""
-        return f"arn:{self.partition}:{service}:{self.region if regional else ''}:{self.id}:{resource}"
-
-
-@dataclass(frozen=True, slots=True)
-class Names:
-    """What is everything called under one configuration in one account?"""
-
-    settings: Settings
-    account: Account
-
-    @property
-    def bucket(self) -> str:
-        """The bucket's name."""
-        return self.settings.bucket or f"{self.settings.prefix}-{self.account.id}-{self.account.region}"
-
-    @property
-    def key_alias(self) -> str:
-        """The alias of the key that the template makes."""
-        return f"alias/{self.settings.prefix}"
-
-    def s3(self, *keys: str) -> tuple[str, ...]:
-        """ARNs of objects, or of the bucket itself where no key is given."""
-        bucket = f"arn:{self.account.partition}:s3:::{self.bucket}"
-        return tuple(f"{bucket}/{key}" for key in keys) or (bucket,)
-
-    def role(self, role: str) -> str:
-        """The ARN of a role, given its name or its ARN."""
-        return role if role.startswith("arn:") else self.account.arn("iam", f"role/{role}", regional=False)
-
-    def regional(self, service: str, *resources: str) -> tuple[str, ...]:
-        """ARNs of resources of ours in this region, every name with our prefix."""
-        return tuple(self.account.arn(service, f"{one}{self.settings.prefix}-*") for one in resources)
 
 
 def policy(role: str, target: str, settings: Settings, account: Account) -> Policy:
@@ -98,7 +54,7 @@ def publisher(names: Names) -> tuple[Statement, ...]:
         Statement("SeeWhatIsThere", ("s3:ListBucket", "s3:ListBucketMultipartUploads"), names.s3()),
         Statement("PutReleases", ("s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload",
                                   "s3:ListMultipartUploadParts"), names.s3(*RELEASES)),
-        _key(names, "EncryptReleases", "kms:GenerateDataKey", "kms:Decrypt"),
+        keys.by_s3(names, "EncryptReleases", "kms:GenerateDataKey", "kms:Decrypt"),
     )
 
 
@@ -106,7 +62,7 @@ def _journal(names: Names) -> tuple[Statement, ...]:
     return (
         Statement("SeeWhatIsThere", ("s3:ListBucket",), names.s3()),
         Statement("KeepTheJournal", ("s3:GetObject", "s3:PutObject"), names.s3(f"{DEPLOYMENTS}*")),
-        _key(names, "EncryptTheJournal", "kms:GenerateDataKey", "kms:Decrypt"),
+        keys.by_s3(names, "EncryptTheJournal", "kms:GenerateDataKey", "kms:Decrypt"),
     )
 
 
@@ -119,6 +75,7 @@ def lambda_deployer(names: Names) -> tuple[Statement, ...]:
     functions, layers = names.regional("lambda", "function:"), names.regional("lambda", "layer:")
     return (
         *_journal(names),
+        *keys.looked_at(names),
         _read_releases(names),
         Statement("ShipFunctions", (
             "lambda:CreateFunction", "lambda:UpdateFunctionCode", "lambda:UpdateFunctionConfiguration",
@@ -175,6 +132,7 @@ def sagemaker_deployer(names: Names) -> tuple[Statement, ...]:
     models = names.regional("sagemaker", "model/")
     return (
         *_journal(names),
+        *keys.looked_at(names),
         _read_releases(names),
         Statement("ShipModels", ("sagemaker:CreateModel", "sagemaker:DescribeModel"), models),
         Statement("ShipConfigs", ("sagemaker:CreateEndpointConfig", "sagemaker:DescribeEndpointConfig"), configs),
@@ -189,6 +147,7 @@ def sagemaker_deployer(names: Names) -> tuple[Statement, ...]:
         Statement("LookAtAlarms", ("cloudwatch:DescribeAlarms",), ("*",)),  # composite ones are shown to nobody else
         LOOK_AT_SCALING,
         *_scaling(names),
+        *keys.volumes(names),
         *_asking_later(names),
         *_watching(names),
         _pass(names, names.settings.sagemaker.role, "sagemaker.amazonaws.com"),
@@ -264,10 +223,11 @@ def sagemaker_runtime(names: Names) -> tuple[Statement, ...]:
                   (f"{batches}:log-stream:{names.settings.prefix}-*",)),
         Statement("ReadBatches", ("s3:GetObject",), names.s3(f"{BATCHES}*")),
         Statement("AnswerBatches", ("s3:PutObject",), names.s3(f"{BATCHES}*")),
-        _key(names, "EncryptAnswers", "kms:GenerateDataKey"),
+        keys.by_s3(names, "EncryptAnswers", "kms:GenerateDataKey"),
         Statement("SeeTheModel", ("s3:ListBucket",), names.s3()),
         Statement("FetchTheModel", ("s3:GetObject",), names.s3("releases/*")),
-        _key(names, "DecryptTheModel", "kms:Decrypt"),
+        keys.by_s3(names, "DecryptTheModel", "kms:Decrypt"),
+        *keys.kept(names),
         *_capturing(names),
         *_answering_later(names),
         *_tried(names),
@@ -352,7 +312,7 @@ def _capturing(names: Names) -> tuple[Statement, ...]:
         return ()
     there = f"arn:{names.account.partition}:s3:::{capture.to[5:].rstrip('/')}/*" if capture.to else None
     return (Statement("KeepRequests", ("s3:PutObject",), (there,) if there else names.s3("capture/*")),
-            _key(names, "EncryptRequests", "kms:GenerateDataKey"))
+            keys.by_s3(names, "EncryptRequests", "kms:GenerateDataKey"))
 
 
 def _logging(names: Names, groups: str) -> tuple[Statement, ...]:
@@ -370,16 +330,3 @@ def _read_logs(names: Names, groups: str) -> Statement:
 def _pass(names: Names, role: str, service: str) -> Statement:
     return Statement("PassTheRuntimeRole", ("iam:PassRole",), (names.role(role),),
                      (Condition("StringEquals", "iam:PassedToService", (service,)),))
-
-
-def _key(names: Names, sid: str, *actions: str) -> Statement:
-    """One key, used through S3 only; known by its alias where no ARN or id is configured."""
-    account, key = names.account, names.settings.kms_key or names.key_alias
-    by_s3 = Condition("StringEquals", "kms:ViaService", (f"s3.{account.region}.amazonaws.com",))
-    if key.startswith("arn:") and ":alias/" in key:
-        key = key[key.index("alias/"):]
-    if key.startswith("alias/"):
-        named = Condition("ForAnyValue:StringEquals", "kms:ResourceAliases", (key,))
-        return Statement(sid, actions, (account.arn("kms", "key/*"),), (by_s3, named))
-    arn = key if key.startswith("arn:") else account.arn("kms", f"key/{key}")
-    return Statement(sid, actions, (arn,), (by_s3,))

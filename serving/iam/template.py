@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..config import Settings
-from .policies import ROLES, TARGETS, Account, Names, policy
+from .account import Account, Names
+from .policies import ROLES, TARGETS, policy
 
 HERE = Account("${AWS::AccountId}", "${AWS::Region}", "${AWS::Partition}")
 PEOPLE = ROLES[:3]  # who is assumed by people and their CI

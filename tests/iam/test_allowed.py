@@ -1,23 +1,18 @@
 """Every call that the commands make is allowed by the policies that `slipway iam` prints, and nothing there is idle.
 
-The calls are recorded by the local AWS; what AWS asks of a policy for each is in `needs`, by the Service Authorization
-Reference and the pages that name further permissions (Lambda: code from S3, layers, roles; S3: SSE-KMS). Emulated: AWS
-itself evaluates more than this.
+The calls are recorded by the local AWS; what AWS asks of a policy for each is in `needing`. Emulated: AWS itself
+evaluates more than this.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
 import boto3
 import numpy as np
@@ -29,7 +24,7 @@ from serving.config import CanarySettings
 from serving.errors import AwsConflict, GoldenFailed
 from serving.execution import execute
 from serving.golden import Golden, read_golden
-from serving.iam import TARGETS, Account, Statement, policy
+from serving.iam import TARGETS, policy
 from serving.localaws import running
 from serving.package import digest
 from serving.runtime.core import GOLDEN
@@ -39,12 +34,12 @@ from serving.targets.sagemaker.batch import Batch
 from serving.targets.sagemaker.batch import run as run_batch
 from serving.targets.sagemaker.steps import AskGolden
 from serving.withdraw import withdraw
+from tests.iam.needing import ACCOUNT, Recorded, allows, needs, refused
 from tests.serving.conftest import network_files, release_of
 from tests.serving.test_deploy import environment, slip
 from tests.serving.test_prune import release
 
 __all__ = ["network_files"]  # a fixture
-ACCOUNT = Account("123456789012", "us-east-1")
 PEOPLE = ("publisher", "deployer", "pruner")
 POLICIES = {(role, target): policy(role, target, Settings(), ACCOUNT).statements
             for role in PEOPLE for target in TARGETS}
@@ -53,133 +48,6 @@ BUCKET = "slipway-123456789012-us-east-1"
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/slipway-server:0.1"
 ASKED = f"s3://{BUCKET}/batch/asked/"
 CANARY = CanarySettings(shares=(0.5, 1.0), least=1, patience=5)
-KEY = ACCOUNT.arn("kms", "key/0f0f")
-BY_S3 = {"kms:ViaService": "s3.us-east-1.amazonaws.com", "kms:ResourceAliases": "alias/slipway"}
-
-
-@dataclass(frozen=True)
-class Need:
-    """What a call must be allowed."""
-
-    action: str
-    resource: str
-    context: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """A call, and the roles of whoever made it, for which target."""
-
-    roles: tuple[str, ...]
-    target: str
-    service: str
-    operation: str
-    status: int
-    path: str
-    body: dict[str, Any]
-
-
-def allows(statements: Sequence[Statement], need: Need) -> bool:
-    """Does one of the statements allow it?"""
-    return any(_matches(one, need) for one in statements)
-
-
-def _matches(statement: Statement, need: Need) -> bool:
-    held = all(need.context.get(one.key) in one.values for one in statement.conditions)
-    return (held and need.action in statement.actions
-            and any(fnmatchcase(need.resource, arn) for arn in statement.resources))
-
-
-def needs(call: Recorded) -> list[Need]:
-    """What must be allowed for this call?
-
-    Raises:
-        KeyError: nobody has said so yet.
-    """
-    if call.service == "sts":
-        return []  # GetCallerIdentity needs no permission
-    if call.service == "iam":  # its parameters are no JSON: GetRole of the target's execution role
-        return [Need(f"iam:{call.operation}", f"arn:aws:iam::{ACCOUNT.id}:role/slipway-exec-{call.target}")]
-    if call.service == "s3":
-        return _s3(call)
-    if call.service == "logs":
-        return [Need("logs:FilterLogEvents", ACCOUNT.arn("logs", f"log-group:{call.body['logGroupName']}"))]
-    if call.service == "application-autoscaling":
-        return [Need(f"application-autoscaling:{call.operation}", "*")]  # a target's id is AWS's own
-    if call.service == "cloudwatch":
-        return [Need(f"cloudwatch:{call.operation}", "*")]
-    return _sagemaker(call) if call.service.startswith("sagemaker") else _lambda(call)
-
-
-S3_ACTIONS = {
-    "HeadObject": "GetObject", "GetObject": "GetObject", "PutObject": "PutObject", "ListObjectsV2": "ListBucket",
-    "CreateMultipartUpload": "PutObject", "UploadPart": "PutObject", "CompleteMultipartUpload": "PutObject",
-    "ListMultipartUploads": "ListBucketMultipartUploads", "ListParts": "ListMultipartUploadParts",
-    "AbortMultipartUpload": "AbortMultipartUpload", "DeleteObjects": "DeleteObject",
-}
-DECRYPTS = {"GetObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"}
-ENCRYPTS = {"PutObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"}
-
-
-def _s3(call: Recorded) -> list[Need]:
-    bucket, _, key = unquote(urlsplit(call.path).path).removeprefix("/").partition("/")
-    if call.operation == "DeleteObjects":
-        key = "releases/any"  # the keys are in its XML, which is not recorded
-    resource = f"arn:aws:s3:::{bucket}/{key}" if key else f"arn:aws:s3:::{bucket}"
-    found = [Need(f"s3:{S3_ACTIONS[call.operation]}", resource)]
-    if call.status == 404:  # who may not list is told 403 instead
-        found.append(Need("s3:ListBucket", f"arn:aws:s3:::{bucket}"))
-    elif call.operation in DECRYPTS:
-        found.append(Need("kms:Decrypt", KEY, BY_S3))
-    if call.operation in ENCRYPTS:
-        found.append(Need("kms:GenerateDataKey", KEY, BY_S3))
-    return found
-
-
-def _lambda(call: Recorded) -> list[Need]:
-    parts, query = urlsplit(call.path).path.split("/"), parse_qs(urlsplit(call.path).query)
-    body = call.body
-    if call.operation in ("ListLayerVersions", "ListFunctions"):
-        return [Need(f"lambda:{call.operation}", "*")]
-    if call.operation == "DeleteLayerVersion":
-        return [Need("lambda:DeleteLayerVersion", ACCOUNT.arn("lambda", f"layer:{parts[3]}:{parts[5]}"))]
-    if call.operation == "GetLayerVersionByArn":
-        return [Need("lambda:GetLayerVersion", query["Arn"][0])]
-    if call.operation == "PublishLayerVersion":
-        return [Need("lambda:PublishLayerVersion", ACCOUNT.arn("lambda", f"layer:{parts[3]}")), *_code(body["Content"])]
-    name = body["FunctionName"] if call.operation == "CreateFunction" else parts[3]
-    action = {"Invoke": "InvokeFunction", "GetFunctionConfiguration20150331v2": "GetFunctionConfiguration"}.get(
-        call.operation, re.sub(r"\d{8}(v\d)?$", "", call.operation))
-    found = [Need(f"lambda:{action}", ACCOUNT.arn("lambda", f"function:{name}"))]
-    found += [Need("lambda:GetLayerVersion", layer) for layer in body.get("Layers", ())]
-    if "Role" in body:
-        found.append(Need("iam:PassRole", body["Role"], {"iam:PassedToService": "lambda.amazonaws.com"}))
-    return found + _code(body.get("Code", body))
-
-
-def _sagemaker(call: Recorded) -> list[Need]:
-    body, parts = call.body, urlsplit(call.path).path.split("/")
-    names = {"endpoint": body.get("EndpointName"), "endpoint-config": body.get("EndpointConfigName"),
-             "model": body.get("ModelName")}
-    if call.operation in ("InvokeEndpoint", "InvokeEndpointAsync"):
-        names = {"endpoint": parts[2]}
-    if "TransformJobName" in body:  # the model that it names is no resource of CreateTransformJob
-        names = {"transform-job": body["TransformJobName"]}
-    if call.operation == "ListEndpointConfigs":
-        return [Need("sagemaker:ListEndpointConfigs", "*")]
-    found = [Need(f"sagemaker:{call.operation}", ACCOUNT.arn("sagemaker", f"{kind}/{name}"))
-             for kind, name in names.items() if name]
-    assert found, call
-    if "ExecutionRoleArn" in body:
-        found.append(Need("iam:PassRole", body["ExecutionRoleArn"], {"iam:PassedToService": "sagemaker.amazonaws.com"}))
-    return found
-
-
-def _code(place: Mapping[str, Any]) -> list[Need]:
-    """Lambda fetches code with the caller's permissions."""
-    if "S3Key" not in place:
-        return []
-    return [Need("s3:GetObject", f"arn:aws:s3:::{place['S3Bucket']}/{place['S3Key']}"), Need("kms:Decrypt", KEY, BY_S3)]
 
 
 def deploy(target: Target, bundle: Bundle, scratch: Path) -> None:
@@ -335,12 +203,6 @@ def answer_wrongly(target: Target) -> None:
 def command(words: list[str], body: bytes) -> None:
     done = slip(words[0], "images", *words[1:], stdin=body)
     assert done.exit_code == 0, (words, done.output, done.exception)
-
-
-def refused(calls: Sequence[Recorded], policies: Mapping[tuple[str, str], Sequence[Statement]]) -> list[str]:
-    """Which calls do these policies not allow to those who made them?"""
-    return [f"{call.operation} {call.path}: {need.action} on {need.resource}" for call in calls for need in needs(call)
-            if not allows([one for role in call.roles for one in policies[role, call.target]], need)]
 
 
 def test_every_call_is_allowed(recorded: list[Recorded]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 import os
@@ -29,6 +30,7 @@ MANAGED_LIMIT = 6_144  # characters of a managed policy, IAM quotas, read 2026-1
 CASES = [(role, target) for role in ROLES for target in TARGETS]
 
 
+@functools.cache
 def known_to_aws() -> dict[str, Any]:
     """Actions and the kinds of resources that they take, as AWS lists them and cfn-lint keeps them."""
     spec = importlib.util.find_spec("cfnlint")

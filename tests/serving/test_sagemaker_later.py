@@ -20,7 +20,7 @@ from serving.iam import policy
 from serving.targets.sagemaker.later import ask_of
 from serving.targets.sagemaker.target import SageMakerTarget
 from serving.withdraw import withdraw
-from tests.iam.test_allowed import ACCOUNT, Recorded, refused
+from tests.iam.needing import ACCOUNT, Recorded, refused
 
 from . import recorded
 from .test_deploy_proof import by_hand

@@ -27,7 +27,7 @@ from serving.targets.sagemaker import names
 from serving.targets.sagemaker.execution import SageMakerHands, settled
 from serving.targets.sagemaker.target import SageMakerTarget
 from serving.targets.sagemaker.watching import exchanges
-from tests.iam.test_allowed import ACCOUNT, Recorded, refused
+from tests.iam.needing import ACCOUNT, Recorded, refused
 
 from . import recorded
 from .conftest import release_of

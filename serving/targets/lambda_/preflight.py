@@ -39,6 +39,7 @@ def look(aws: Aws, settings: Settings, bundle: Bundle, bucket: str) -> list[Chec
         preflight.require(found)
     found += _changes(aws, settings, model)
     found.append(preflight.role(aws, chosen.role))
+    found += preflight.key(aws, settings.kms_key, "kms_key")
     found.append(preflight.loads(sum(file.size for file in bundle.manifest.files), chosen.memory, "lambda.memory"))
     return found + _concurrency(aws, settings, function)
 
