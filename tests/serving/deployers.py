@@ -204,12 +204,15 @@ def _noted(written: set[str], event: str, args: tuple[Any, ...]) -> None:
 
 def act(task: Task, home: Path) -> int:
     """Do it; how many steps that took."""
+    forker = os.getppid()
     settings, aws = Settings.model_validate(task.settings), Aws()
     target = open_target(task.target, aws, settings)
 
     def planned() -> None:
         (home / "planned").touch()
         while task.waits and not (home / "go").exists():
+            if os.getppid() != forker:  # the tests were ended
+                os._exit(1)
             time.sleep(LOOK)
 
     if task.act == "withdraw":
