@@ -6,12 +6,13 @@ import json
 import os
 import socketserver
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
+import boto3
 import mlflow
 import numpy as np
 import pytest
@@ -39,6 +40,7 @@ def environment(**variables: str) -> Iterator[None]:
     """These variables, and the ones before them afterwards."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
+    _forget_credentials(variables)
     try:
         yield
     finally:
@@ -47,6 +49,13 @@ def environment(**variables: str) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+        _forget_credentials(variables)
+
+
+def _forget_credentials(variables: Iterable[str]) -> None:
+    # boto3.client keeps the credentials that it found first, for the whole process.
+    if any(name.startswith("AWS_") for name in variables):
+        boto3.DEFAULT_SESSION = None
 
 
 def slip(*words: str, who: str = "ci", stdin: bytes | None = None) -> Result:
