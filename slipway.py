@@ -117,7 +117,8 @@ def main() -> None:
     if sys.argv[1:2] != ["local"]:  # it runs for long, and its children outlive a pipe
         quiet_tensorflow()
     try:
-        cli(standalone_mode=False)
+        # What a command hands to ctx.exit comes back here; all else that commands give back is nothing.
+        sys.exit(cli(standalone_mode=False) or 0)
     except click.exceptions.Abort:
         click.echo("interrupted: run the same command again, and it goes on from here", err=True)
         sys.exit(130)

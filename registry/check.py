@@ -187,7 +187,8 @@ def _fetch(version: ModelVersion, into: Path) -> Fetched:
 def _held_out(version: ModelVersion, scratch: Path) -> HeldOut:
     path = model_files.fetch_run_file(version, HELD_OUT, scratch)
     if path is None:
-        raise RegistryError(f"{version} has no held-out rows. Next: log {HELD_OUT} on run {version.run_id}")
+        raise RegistryError(f"{version} has no held-out rows. Next: log {HELD_OUT} on run {version.run_id}, as "
+                           "docs/governance.md shows under \"A model of your own\"")
     raw = path.read_bytes()
     try:
         with np.load(io.BytesIO(raw), allow_pickle=False) as arrays:

@@ -72,7 +72,9 @@ def meaning_of(folder: Path) -> Meaning:
     said = (Model.load(str(folder)).metadata or {}).get("slipway", {})
     kind, labels = said.get("kind"), tuple(map(str, said.get("labels") or ()))
     if kind not in ("classification", "regression", "ranking") or (kind == "classification" and not labels):
-        raise ModelUnusable(f"the model's metadata names no kind of answer, or no classes (kind {kind!r})")
+        raise ModelUnusable(f"the model's metadata names no kind of answer, or no classes (kind {kind!r}). Next: log "
+                            'it with metadata={"slipway": {"kind": "classification", "labels": [...]}}, as '
+                            'docs/governance.md shows under "A model of your own"')
     return Meaning(kind, labels)
 
 

@@ -190,7 +190,7 @@ def way_back(entries: Sequence[Entry[S]], version: int | None = None) -> Entry[S
         return found[-1]
     if not earlier:
         raise Refused(f"{current.model}/{current.version} is the only release that was ever in service: "
-                      "there is nothing to go back to")
+                      "there is nothing to go back to. Next: promote another version, and deploy it")
     known = ", ".join(sorted({f"{e.shipped.model}/{e.shipped.version}" for e in earlier}))
     raise Refused(f"{current.model}/{version} was never in service before {current.model}/{current.version}. "
                   f"Next: one of {known}")

@@ -11,7 +11,7 @@ from typing import Any
 from .aws import Aws
 from .config import Settings
 from .errors import NotDeployed
-from .journal import PRUNE, Entry, Kind, begun, held_by, may_be_alive
+from .journal import PRUNE, Entry, Kind, begun, deployed, held_by, may_be_alive
 from .logbook import bucket_of
 from .names import DEPLOYMENTS, deployed_models
 from .plan import short
@@ -77,9 +77,13 @@ def all_of(deployed: Mapping[str, Sequence[str]], open_target: Open) -> list[Sta
 
 
 def status_of(model: str, targets: Sequence[str], open_target: Open) -> Status:
-    """How does one model stand? Reads only, and goes on when the registry does not answer."""
+    """How does one model stand? Reads only, and goes on when the registry does not answer.
+
+    Raises:
+        VersionMissing: no place knows a model of this name.
+    """
     with ThreadPoolExecutor(1 + len(targets), "slipway-status") as pool:
-        asked = pool.submit(_registry, model)
+        asked = pool.submit(_registry, model, bool(targets))
         found = [pool.submit(_service, model, open_target(name)) for name in targets]
         registry, digest = asked.result()
         standings = tuple(_standing(model, digest, one.result()) for one in found)
@@ -108,10 +112,18 @@ def _standing(model: str, digest: str, seen: tuple[str, Sequence[Entry[Any]], In
         return Standing(name, journal, str(service), tuple(drift))
     served = service.entry.shipped.digest
     if digest and digest != served:
-        drift.append(f"Production is {digest[:12]}, in service is {served[:12]}. Next: slipway deploy {model} "
-                     f"--target {name}")
+        drift.append(_other(f"{model}/{service.entry.shipped.version}", name, digest, served, entries))
     drift += [f"{finding.what}: {finding.found}" for finding in service.findings if not finding.right]
     return Standing(name, journal, short(service.place), tuple(drift), service.url)
+
+
+def _other(release: str, target: str, digest: str, served: str, entries: Sequence[Entry[Any]]) -> str:
+    """What is said where another release serves than stands in Production: newer, or the one that was gone back to?"""
+    deploys = f"slipway deploy {release.partition('/')[0]} --target {target}"
+    if digest in (entry.shipped.digest for entry in deployed(entries)[:-1]):
+        return (f"Production is {digest[:12]}, which {release} {served[:12]} took the place of again. "
+                f"Next: slipway promote {release} --to Production to stay with it, or {deploys} to return")
+    return f"Production is {digest[:12]}, in service is {served[:12]}. Next: {deploys}"
 
 
 def _unfinished(entries: Sequence[Entry[Any]]) -> str:
@@ -128,11 +140,13 @@ def _unfinished(entries: Sequence[Entry[Any]]) -> str:
     return f"the last deployment was interrupted. Next: slipway deploy {last.shipped.model} finishes it"
 
 
-def _registry(model: str) -> tuple[str, str]:
-    from registry import RegistryError, release
+def _registry(model: str, deployed: bool) -> tuple[str, str]:
+    from registry import RegistryError, VersionMissing, release
 
     try:
         found = release(model)
     except RegistryError as error:
+        if isinstance(error, VersionMissing) and not deployed:  # known nowhere: a slip of the fingers
+            raise
         return f"not known: {error}", ""
     return f"{model}/{found.version} {found.digest[:12]} in {found.stage.value}", found.digest

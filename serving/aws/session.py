@@ -67,7 +67,8 @@ def mapped(what: str) -> Iterator[None]:
     except NoRegionError:
         raise AwsFailed(f"{what}: no region is set. Next: export AWS_DEFAULT_REGION=us-east-1, or another") from None
     except NoCredentialsError:
-        raise AwsFailed(f"{what}: no credentials. Next: `aws configure`, or `slipway local` for none at all") from None
+        raise AwsFailed(f"{what}: no credentials. Next: `aws configure`; or `slipway local`, and export "
+                        "what it prints") from None
     except EndpointConnectionError as error:
         local = "start `slipway local`, or unset AWS_ENDPOINT_URL" if "AWS_ENDPOINT_URL" in os.environ else "try again"
         raise AwsFailed(f"{what}: {error}. Next: {local}") from None

@@ -32,7 +32,8 @@ def target_of(model: str, named: str | None, aws: Aws, settings: Settings) -> Ta
         return open_target(named, aws, settings)
     where = deployed_models(aws.storage.keys(bucket_of(aws, settings), f"{DEPLOYMENTS}{model}/")).get(model, ())
     if not where:
-        raise NotDeployed(f"{model} was never deployed. Next: slipway deploy {model}")
+        raise NotDeployed(f"{model} was never deployed. Next: slipway status lists what was, "
+                          f"slipway deploy {model} would be the first")
     if len(where) > 1:
         raise ConfigurationInvalid(f"{model} is deployed to {' and '.join(where)}. Next: --target {where[0]}")
     return open_target(where[0], aws, settings)

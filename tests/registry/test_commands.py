@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 
 import click
 import flask
@@ -72,6 +74,15 @@ def test_where_two_must_approve_the_first_asks_for_the_second(world: World) -> N
 def test_a_check_that_did_not_pass_names_no_next_step(world: World) -> None:
     world.candidate(wrong=0.5)
     assert "Next:" not in run(commands.check, "images/1").stderr
+
+
+@pytest.mark.parametrize("words", [(), ("--json",)])
+def test_a_check_that_did_not_pass_ends_with_one(words: tuple[str, ...], world: World) -> None:
+    world.candidate(wrong=0.5)
+    command = [sys.executable, "-c", "import slipway; slipway.main()", "check", "images/1", *words]
+    done = subprocess.run(command, cwd=world.folder, capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    assert "accuracy" in done.stdout
 
 
 def test_promoting_again_changes_nothing_and_says_so(world: World) -> None:

@@ -15,6 +15,7 @@ import boto3
 import numpy as np
 import pytest
 
+from registry import VersionMissing
 from serving import Aws, Settings, build, journal
 from serving.aws import FunctionConfig
 from serving.errors import AwsConflict, AwsFailed, Refused
@@ -236,9 +237,17 @@ def test_the_previous_release_comes_back_without_the_registry_and_again_forward(
         back = typed("rollback", "images", "--json")
         assert (back.returncode, json.loads(back.stdout)["version"], served()[0]) == (0, 1, 1), back.stderr
         assert typed("verify", "images").returncode == 0
-    assert answer(slip("status", "images", "--json"))[0]["drift"][0].startswith("Production is")
+    drift = answer(slip("status", "images", "--json"))[0]["drift"][0]
+    assert drift.startswith("Production is")
+    assert "Next: slipway promote images/1 --to Production to stay with it" in drift
     answer(slip("deploy", "images", "--json"))
     assert served()[0] == 2
+
+
+def test_a_model_that_no_place_knows_has_no_status(world: Path) -> None:
+    result = slip("status", "imgaes")
+    assert isinstance(result.exception, VersionMissing)
+    assert "no model imgaes here; registered: images. Next: slipway history images" in str(result.exception)
 
 
 def test_a_release_that_never_served_cannot_come_back(world: Path) -> None:
