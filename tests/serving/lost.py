@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mlflow.store.model_registry import sqlalchemy_store as model_registry
+from mlflow.store.tracking import sqlalchemy_store as tracking
+
 from tests.registry import servers
 
 from .test_deploy import ROOT, environment
@@ -47,3 +50,12 @@ def registry_lost(home: Path) -> Iterator[None]:
             for file in copy.iterdir():
                 shutil.move(file, database.with_name(file.name))
             copy.rmdir()
+            _let_go()
+
+
+def _let_go() -> None:
+    # This process's own connections still hold the files that are gone, and SQLite refuses to write to those
+    # (SQLITE_READONLY_DBMOVED). MLflow keeps its engines for good and has no call to close them.
+    for store in (model_registry.SqlAlchemyStore, tracking.SqlAlchemyStore):
+        for engine in store._engine_map.values():
+            engine.dispose()

@@ -267,7 +267,7 @@ def entry(seq: int, kind: Kind, version: int = 1, minutes: int = 0) -> Entry[Lam
 
 def test_a_second_deployer_is_told_who_is_deploying_until_the_lease_is_over() -> None:
     held = [entry(1, Kind.BEGAN, minutes=1)]
-    with pytest.raises(Refused, match="ci on runner is deploying m/1 since 11:59:00 UTC"):
+    with pytest.raises(Refused, match="ci on runner is deploying m/1 since 2026-01-02 11:59:00 UTC"):
         journal.require_free(held, NOW, lambda e: True)
     journal.require_free(held, NOW, lambda e: False)
     journal.require_free([entry(1, Kind.BEGAN, minutes=16)], NOW, lambda e: True)
