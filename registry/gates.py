@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatch
 
 from registry import weighing
 from registry.measured import Measured
+from registry.patterns import fitting
 from registry.weighing import MeasuredRules
 from registry.words import Measure, Outcome, Paired, Verdict
 
@@ -73,7 +73,8 @@ def judge(
 
 def _files(files: Sequence[str], forbidden: Sequence[str]) -> Verdict:
     """Some formats run code while they are loaded; a version that is to be served has none of them."""
-    found = [path for path in files if any(fnmatch(path.lower(), pattern) for pattern in forbidden)]
+    fits = fitting(forbidden)
+    found = [path for path in files if fits(path.lower())]
     if not files:
         return Verdict("files", Outcome.UNKNOWN, "files not listed")
     if found:

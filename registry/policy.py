@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -55,9 +55,17 @@ class Policy:
 
     shape: PolicyShape
     source: str
+    _made: dict[tuple[str | None, Stage], StageRules] = field(default_factory=dict, repr=False, compare=False)
 
     def rules(self, model: str, stage: Stage) -> StageRules:
         """The rules for one model and stage: defaults, then the stage's, then the model's, then both's."""
+        asked = (model if model in self.shape.models else None, stage)
+        made = self._made.get(asked)
+        if made is None:  # laid over one another once: every move asks
+            made = self._made[asked] = self._laid(model, stage)
+        return made
+
+    def _laid(self, model: str, stage: Stage) -> StageRules:
         layers: list[RulesShape] = [self.shape.defaults]
         if stage.alias:
             layers.append(getattr(self.shape.stages, stage.value))

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 
 from registry import licences
 from registry.measured import Calibration, Compatibility, Dependency, Measured, Overlap, Rehearsal, Slice
+from registry.patterns import fitting
 from registry.words import Outcome, Verdict
 
 if TYPE_CHECKING:
@@ -269,7 +269,8 @@ def formats(measured: Measured, files: Sequence[str], allowed: Sequence[str]) ->
     """Is every file of a format on the list, and did a look inside find nothing that could run code?"""
     if measured.scan is None or measured.scan.files != len(files):
         return _unknown("formats", "not every file was looked into")
-    strange = [path for path in files if not any(fnmatch(path.rpartition("/")[2], pattern) for pattern in allowed)]
+    fits = fitting(allowed)
+    strange = [path for path in files if not fits(path.rpartition("/")[2])]
     bad = [f"{path} is of no allowed format" for path in strange] + list(measured.scan.findings)
     if bad:
         return Verdict("formats", Outcome.FAILED, _some(bad))
