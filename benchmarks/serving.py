@@ -1,10 +1,10 @@
 """How many requests a second does the container server answer, beside others with the same ONNX model?
 
-A small dense network (64 -> 64 -> 10), one worker each, wrk at concurrency 32, subjects in turns. Each competitor lives
-in an environment of its own under ~/.cache/slipway/benchmarks, which this makes once. Batches of 32 rows in npy are
-held against onnxruntime alone, in a loop in this process, for networks of several sizes.
+A dense network (64 -> 64 -> 10, or another by --network), one worker each, wrk at concurrency 32, subjects in turns.
+Each competitor lives in an environment of its own under ~/.cache/slipway/benchmarks, which this makes once. Batches
+of 32 rows in npy are held against onnxruntime alone, in a loop in this process, for networks of several sizes.
 
-    python -m benchmarks.serving [--turns N] [--seconds S] [--only NAME ...]
+    python -m benchmarks.serving [--turns N] [--seconds S] [--only NAME ...] [--network NAME]
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ from benchmarks.dense import WIDTH
 SUBJECTS = Path(__file__).with_name("serving_subjects")
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "slipway" / "benchmarks"
 PORT = 18200
-HIDDEN = {"small": (64,), "medium": (128, 128), "large": (512, 256)}  # units of each network's hidden layers
+# Units of each network's hidden layers.
+HIDDEN = {"small": (64,), "medium": (128, 128), "wide": (256, 128), "large": (512, 256)}
 
 
 @dataclass(slots=True)
@@ -72,11 +73,12 @@ def main() -> None:
     options.add_argument("--turns", type=int, default=3)
     options.add_argument("--seconds", type=int, default=4)
     options.add_argument("--only", nargs="*", default=[])
+    options.add_argument("--network", choices=HIDDEN, default="small")
     chosen = options.parse_args()
     if not shutil.which("wrk"):
         raise SystemExit("wrk is not installed; Next: apt-get install wrk")
     with tempfile.TemporaryDirectory(prefix="slipway-bench-") as scratch:
-        subjects = prepared(Path(scratch), chosen.only)
+        subjects = prepared(Path(scratch), chosen.only, HIDDEN[chosen.network])
         networks = [Network(name, dense.bundle(Path(scratch) / name, hidden).parent)
                     for name, hidden in HIDDEN.items()]
         for _ in range(chosen.turns):
@@ -84,12 +86,12 @@ def main() -> None:
                 take_turn(subject, Path(scratch), chosen.seconds)
             for network in networks:
                 take_npy_turn(network, Path(scratch), chosen.seconds)
-        report(subjects, networks)
+        report(subjects, networks, chosen.network)
 
 
-def prepared(scratch: Path, only: list[str]) -> list[Subject]:
+def prepared(scratch: Path, only: list[str], hidden: tuple[int, ...]) -> list[Subject]:
     """The subjects that can run here."""
-    model = dense.bundle(scratch / "bundle", HIDDEN["small"])
+    model = dense.bundle(scratch / "bundle", hidden)
     os.environ["MODEL"] = str(model)
     (scratch / "model-settings.json").write_text(
         json.dumps({"name": "small", "implementation": "ml_server.Small", "parallel_workers": 0}))
@@ -239,10 +241,10 @@ def raw(model: Path) -> float:
     return best
 
 
-def report(subjects: list[Subject], networks: list[Network]) -> None:
+def report(subjects: list[Subject], networks: list[Network], asked: str) -> None:
     """Print and keep the medians, and how ours compares."""
     ours: dict[str, Any] = {}
-    kept: dict[str, Any] = {}
+    kept: dict[str, Any] = {"hidden": HIDDEN[asked]}
     for subject in subjects:
         for name, seen in subject.seen.items():
             rate, late = (statistics.median(column) for column in zip(*seen, strict=True))
