@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
-from fnmatch import fnmatchcase
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from registry.measured import Dependency
+from registry.patterns import fitting
 
 # How packages that carry no SPDX expression (PEP 639) name the commonest licences, in classifiers or free text.
 _SPELLED = (
@@ -78,10 +78,9 @@ def _one(tokens: list[str], allow: Sequence[str], deny: Sequence[str]) -> _Read:
         found, rest = _either(tokens[1:], allow, deny)
         return found, rest[1:] if rest[0] == ")" else [*rest, "?"]
     rest = tokens[3:] if tokens[1:2] and tokens[1].upper() == "WITH" else tokens[1:]
-    if any(fnmatchcase(tokens[0], pattern) for pattern in deny):
+    if fitting(deny)(tokens[0]):
         return Standing.DENIED, rest
-    allowed = any(fnmatchcase(tokens[0], pattern) for pattern in allow)
-    return (Standing.ALLOWED if allowed else Standing.UNKNOWN), rest
+    return (Standing.ALLOWED if fitting(allow)(tokens[0]) else Standing.UNKNOWN), rest
 
 
 def spelled(text: str) -> str | None:

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from registry.nested import objects
+
 # The layers of keras.layers (3.15) that hold numbers and compute; left out: Lambda, TorchModuleWrapper, JaxLayer,
 # FlaxLayer and TFSMLayer, which hold code.
 LAYERS = frozenset({
@@ -56,14 +58,9 @@ _OPERATIONS_WITH_CODE = frozenset({"Map", "Scan", "AssociativeScan", "WhileLoop"
 
 def findings(config: Any) -> Iterator[str]:
     """Everything in a model's configuration that is not known to be harmless, nested models included."""
-    if isinstance(config, dict):
-        if "class_name" in config:
-            yield from _named(config)
-        for value in config.values():
-            yield from findings(value)
-    elif isinstance(config, list):
-        for value in config:
-            yield from findings(value)
+    for part in objects(config):
+        if "class_name" in part:
+            yield from _named(part)
 
 
 def _named(config: dict[str, Any]) -> Iterator[str]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from registry.nested import objects
+
 _PLAIN = frozenset({"DictNode", "DefaultDictNode", "ListNode", "TupleNode", "SetNode", "JsonNode", "BytesNode",
                     "BytearrayNode", "SliceNode", "CachedNode", "NdArrayNode", "MaskedArrayNode", "SparseMatrixNode",
                     "RandomStateNode", "RandomGeneratorNode", "DTypeNode", "DatetimeTimedeltaNode"})
@@ -25,14 +27,9 @@ _NOT_CALLED = frozenset({"load", "fromfile", "loadtxt", "genfromtxt", "memmap", 
 
 def findings(schema: Any) -> Iterator[str]:
     """Everything in the tree that is not known to be harmless."""
-    if isinstance(schema, dict):
-        if "__loader__" in schema:
-            yield from _node(schema)
-        for value in schema.values():
-            yield from findings(value)
-    elif isinstance(schema, list):
-        for value in schema:
-            yield from findings(value)
+    for node in objects(schema):
+        if "__loader__" in node:
+            yield from _node(node)
 
 
 def _node(node: dict[str, Any]) -> Iterator[str]:

@@ -12,9 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .aws import Aws
-from .errors import AwsFailed, AwsMissing, PreflightFailed
-from .iam import Statement
+from .config import Settings
+from .errors import AwsFailed, AwsMissing, ConfigurationInvalid, PreflightFailed
+from .iam import Account, policy
 from .limits import Limit
+from .names import DEPLOYMENTS
 
 # How services say that a caller may not; S3 answers a HEAD with the bare status.
 DENIED = {"AccessDenied", "AccessDeniedException", "403", "Forbidden", "UnauthorizedOperation", "AuthorizationError"}
@@ -47,6 +49,25 @@ def require(checks: Sequence[Check]) -> tuple[Check, ...]:
     return tuple(checks)
 
 
+def named(model: str, name: Callable[[Settings, str], str], settings: Settings) -> str:
+    """What is the model called on AWS?
+
+    Raises:
+        PreflightFailed: it cannot be called that there.
+    """
+    try:
+        return name(settings, model)
+    except ConfigurationInvalid as error:
+        require([Check("name", model, str(error))])
+        raise
+
+
+def stored(aws: Aws, bucket: str, name: str) -> dict[str, Callable[[], object]]:
+    """What every deployment reads in S3, to be tried by `readable`; ``name`` is the model's on AWS."""
+    return {"s3:ListBucket": lambda: aws.storage.keys(bucket, f"{DEPLOYMENTS}{name}/"),
+            "s3:GetObject": lambda: aws.storage.object(bucket, f"releases/{name}")}  # 404 only to who might get it
+
+
 def readable(calls: Mapping[str, Callable[[], object]], target: str) -> list[Check]:
     """May the caller read what a deployment reads? Each action is tried.
 
@@ -73,11 +94,13 @@ def readable(calls: Mapping[str, Callable[[], object]], target: str) -> list[Che
     return refused or [Check("permissions to read", f"{len(calls)} of {len(calls)} reads allowed")]
 
 
-def changeable(aws: Aws, statements: Sequence[Statement], model: str, target: str) -> list[Check]:
+def changeable(aws: Aws, settings: Settings, model: str, target: str) -> list[Check]:
     """May the caller change what a deployment changes, as far as its own policies tell? Not known is no problem."""
     what, asked, refused = "permissions to change", 0, dict[str, Check]()
+    where = Account(aws.account(), aws.region)
+    needed = [one for who in ("publisher", "deployer") for one in policy(who, target, settings, where).statements]
     try:
-        for one in statements:
+        for one in needed:
             actions = [action for action in one.actions if not action.split(":")[1].startswith(READING)]
             asked += len(actions)
             context = {condition.key: condition.values for condition in one.conditions}

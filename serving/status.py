@@ -11,7 +11,7 @@ from typing import Any
 from .aws import Aws
 from .config import Settings
 from .errors import NotDeployed
-from .journal import PRUNE, Entry, Kind, begun, deployed, held_by, may_be_alive
+from .journal import PRUNE, Entry, Kind, Shipped, begun, deployed, held_by, may_be_alive
 from .logbook import bucket_of
 from .names import DEPLOYMENTS, deployed_models
 from .plan import short
@@ -112,14 +112,15 @@ def _standing(model: str, digest: str, seen: tuple[str, Sequence[Entry[Any]], In
         return Standing(name, journal, str(service), tuple(drift))
     served = service.entry.shipped.digest
     if digest and digest != served:
-        drift.append(_other(f"{model}/{service.entry.shipped.version}", name, digest, served, entries))
+        drift.append(_other(name, digest, service.entry.shipped, entries))
     drift += [f"{finding.what}: {finding.found}" for finding in service.findings if not finding.right]
     return Standing(name, journal, short(service.place), tuple(drift), service.url)
 
 
-def _other(release: str, target: str, digest: str, served: str, entries: Sequence[Entry[Any]]) -> str:
+def _other(target: str, digest: str, serves: Shipped, entries: Sequence[Entry[Any]]) -> str:
     """What is said where another release serves than stands in Production: newer, or the one that was gone back to?"""
-    deploys = f"slipway deploy {release.partition('/')[0]} --target {target}"
+    release, served = f"{serves.model}/{serves.version}", serves.digest
+    deploys = f"slipway deploy {serves.model} --target {target}"
     if digest in (entry.shipped.digest for entry in deployed(entries)[:-1]):
         return (f"Production is {digest[:12]}, which {release} {served[:12]} took the place of again. "
                 f"Next: slipway promote {release} --to Production to stay with it, or {deploys} to return")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -102,40 +103,41 @@ def _begun_now(self: FakeMultipart, *args: Any, **named: Any) -> None:
 
 def _uploads_with_their_time(self: S3Response) -> Any:
     """Replaces ``S3Response.list_multipart_uploads``, to which every upload began in 2010 (5.2.5)."""
-    told, known = self.serialized, self.backend.get_bucket(self.bucket_name).multiparts
+    known = self.backend.get_bucket(self.bucket_name).multiparts
 
-    def serialized(result: ActionResult) -> Any:
-        content: Any = result.result
+    def timed(content: Any) -> None:
         for upload in content.get("Uploads") or ():
             upload["Initiated"] = getattr(known[upload["UploadId"]], "begun", upload["Initiated"])
+
+    return _amended(self, _list_uploads, timed)
+
+
+def _amended(self: S3Response, answer: Callable[[S3Response], Any], amend: Callable[[Any], None]) -> Any:
+    """What moto answers, changed before it is put into words."""
+    told = self.serialized
+
+    def serialized(result: ActionResult) -> Any:
+        amend(result.result)
         return told(result)
 
     self.serialized = serialized  # type: ignore[method-assign, assignment]  # for this one answer
     try:
-        return _list_uploads(self)
+        return answer(self)
     finally:
         del self.serialized  # the method of the class again
 
 
 def _parts_with_checksums(self: S3Response) -> Any:
     """Replaces ``S3Response.list_parts``, which tells no checksums (5.2.5); a resumed upload lives by them."""
-    told = self.serialized
-
-    def serialized(result: ActionResult) -> Any:
-        content: Any = result.result
+    def checked(content: Any) -> None:
         upload = self.backend.get_bucket(self.bucket_name).multiparts[content["UploadId"]]
         algorithm = upload.metadata.get("x-amz-checksum-algorithm")
         if algorithm in _ALGORITHMS:
             for part in content["Parts"]:
                 value = compute_checksum(upload.parts[part["PartNumber"]].value, algorithm).decode()
                 part[f"Checksum{algorithm}"] = value
-        return told(result)
 
-    self.serialized = serialized  # type: ignore[method-assign, assignment]  # for this one answer
-    try:
-        return _list_parts(self)
-    finally:
-        del self.serialized  # the method of the class again
+    return _amended(self, _list_parts, checked)
 
 
 def _checked_checksum(self: S3Response, response_headers: dict[str, Any]) -> tuple[str, str | None]:

@@ -68,18 +68,21 @@ class Block:
     def rows(self, start: int, end: int) -> Block:
         """These rows alone, as far as they are there."""
         start, end = min(start, len(self)), min(end, len(self))
-        width = prod(self.shape[1:]) * (1 if isinstance(self.data, list) else SIZES[self.dtype])
+        width = self._width()
         return Block(self.dtype, (end - start, *self.shape[1:]), self.data[start * width : end * width])
 
     def cut(self, sizes: Iterable[int]) -> list[Block]:
         """The rows in pieces of these sizes, one after the other."""
-        shape, data, parts, start = self.shape[1:], self.data, [], 0
-        width = prod(shape) * (1 if isinstance(data, list) else SIZES[self.dtype])
+        shape, data, parts, start, width = self.shape[1:], self.data, [], 0, self._width()
         for size in sizes:
             end = start + size * width
             parts.append(Block(self.dtype, (size, *shape), data[start:end]))
             start = end
         return parts
+
+    def _width(self) -> int:
+        """How many places of `data` does a row take?"""
+        return prod(self.shape[1:]) * (1 if isinstance(self.data, list) else SIZES[self.dtype])
 
     def is_finite(self) -> bool:
         """Is no value NaN or infinite?"""

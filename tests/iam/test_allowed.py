@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -36,6 +35,7 @@ from serving.targets.sagemaker.steps import AskGolden
 from serving.withdraw import withdraw
 from tests.iam.needing import ACCOUNT, Recorded, allows, needs, refused
 from tests.serving.conftest import network_files, release_of
+from tests.serving.recorded import forget, told
 from tests.serving.test_deploy import environment, slip
 from tests.serving.test_prune import release
 
@@ -100,16 +100,10 @@ def during_all(name: str, releases: list[Bundle], home: Path) -> list[Recorded]:
     body = json.dumps({"instances": read_golden(first.folder / GOLDEN).inputs["image"].tolist()}).encode()
 
     with running("--speed", "100") as variables, environment(**variables):
-        def calls(method: str) -> Any:
-            request = urllib.request.Request(  # noqa: S310 - the local AWS's own address
-                f"{variables['AWS_ENDPOINT_URL']}/_slipway/calls", method=method)
-            with urllib.request.urlopen(request) as answer:  # noqa: S310 - as above
-                return json.load(answer)
-
         def during(roles: tuple[str, ...], what: Callable[..., Any], *given: Any) -> None:
-            calls("DELETE")
+            forget()
             what(*given)
-            found.extend(Recorded(roles, name, **call) for call in calls("GET"))
+            found.extend(Recorded(roles, name, **call) for call in told())
 
         at_once, watched = (open_target(name, Aws(), settings) for settings in (plain, careful))
         by_hand(name, "alarm")

@@ -6,7 +6,6 @@ Recorded on the local AWS, as in `test_allowed`. Emulated.
 from __future__ import annotations
 
 import json
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from serving.withdraw import withdraw
 from tests.iam.needing import ACCOUNT, KEY, Recorded, needs, refused
 from tests.iam.test_allowed import IMAGE, deploy
 from tests.serving.conftest import network_files, release_of
+from tests.serving.recorded import forget, told
 from tests.serving.test_deploy import environment
 
 __all__ = ["network_files"]  # a fixture
@@ -58,17 +58,11 @@ def under(name: str, sections: Callable[[], dict[str, Any]], bundle: Bundle, hom
     """Deploy, put right what somebody changed by hand, take out of service: recorded."""
     found: list[Recorded] = []
     with running("--speed", "100") as variables, environment(**variables):
-        def calls(method: str) -> Any:
-            request = urllib.request.Request(  # noqa: S310 - the local AWS's own address
-                f"{variables['AWS_ENDPOINT_URL']}/_slipway/calls", method=method)
-            with urllib.request.urlopen(request) as answer:  # noqa: S310 - as above
-                return json.load(answer)
-
         def during(roles: tuple[str, ...], what: Callable[..., Any], *given: Any) -> None:
-            calls("DELETE")
+            forget()
             what(*given)
-            told = json.loads(json.dumps(calls("GET")).replace(key, KEY).replace(other_key, OTHER_KEY))
-            found.extend(Recorded(roles, name, answers_key=OTHER_KEY, **call) for call in told)
+            came = json.loads(json.dumps(told()).replace(key, KEY).replace(other_key, OTHER_KEY))
+            found.extend(Recorded(roles, name, answers_key=OTHER_KEY, **call) for call in came)
 
         boto3.client("cloudwatch").put_metric_alarm(**ALARM)
         boto3.client("logs").create_log_group(logGroupName="/aws/lambda/another")

@@ -30,7 +30,8 @@ class Call:
         return not self.operation.startswith(READING)
 
 
-def _door(method: str, path: str, body: Any = None) -> Any:
+def door(method: str, path: str, body: Any = None) -> Any:
+    """What does it answer? ``path`` is below ``/_slipway/``."""
     request = urllib.request.Request(  # noqa: S310 - the local AWS
         f"{os.environ['AWS_ENDPOINT_URL']}/_slipway/{path}", method=method,
         data=None if body is None else json.dumps(body).encode())
@@ -40,13 +41,13 @@ def _door(method: str, path: str, body: Any = None) -> Any:
 
 def forget() -> None:
     """Forget the calls that came, and what was still to go wrong."""
-    _door("DELETE", "calls")
-    _door("DELETE", "faults")
+    door("DELETE", "calls")
+    door("DELETE", "faults")
 
 
 def told() -> list[dict[str, Any]]:
     """Which calls came since `forget`, with all that the local AWS tells of them?"""
-    found: list[dict[str, Any]] = _door("GET", "calls")
+    found: list[dict[str, Any]] = door("GET", "calls")
     return found
 
 
@@ -62,7 +63,7 @@ def changing() -> list[Call]:
 
 def expect(kind: str, call: Call, *, skip: int = 0, seconds: float = 1) -> None:
     """Once, after so many that go well, a call like this goes wrong."""
-    _door("POST", "faults", {
+    door("POST", "faults", {
         "kind": kind, "service": call.service, "operation": call.operation, "skip": skip, "seconds": seconds})
 
 
@@ -77,7 +78,7 @@ def hold(kind: str, call: Call, *, skip: int) -> None:
 
 def held() -> Call | None:
     """Which call waits?"""
-    waiting = _door("GET", "held")
+    waiting = door("GET", "held")
     return Call(waiting[0]["service"], waiting[0]["operation"], 0) if waiting else None
 
 

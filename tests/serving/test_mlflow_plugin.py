@@ -58,14 +58,19 @@ def test_an_approved_version_is_deployed_and_told(created: str) -> None:
     assert "version: 1\n" in told and "drift: []\n" in told and "slipway-images:production" in told
 
 
+def answers_its_golden_requests(where: tuple[str, ...], network_files: Path, tmp_path: Path) -> None:
+    golden = read_golden(network_files / "golden.npz")
+    asked = tmp_path / "golden.json"
+    asked.write_text(json.dumps({"image": golden.inputs["image"].tolist()}))
+    said = json.loads(deployments("predict", *where, "-I", str(asked)).output)
+    np.testing.assert_allclose(said["predictions"], golden.outputs["probabilities"], atol=1e-5)
+
+
 def test_it_answers_a_frame_of_tensors_and_a_frame_of_rows_is_sent_as_rows(
     created: str, network_files: Path, tmp_path: Path
 ) -> None:
-    golden = read_golden(network_files / "golden.npz")
+    answers_its_golden_requests(NAME, network_files, tmp_path)
     asked = tmp_path / "asked.json"
-    asked.write_text(json.dumps({"image": golden.inputs["image"].tolist()}))
-    said = json.loads(deployments("predict", *NAME, "-I", str(asked)).output)
-    np.testing.assert_allclose(said["predictions"], golden.outputs["probabilities"], atol=1e-5)
     asked.write_text(json.dumps([[1, 2], [3, 4]]))
     assert "row 0: found shape [2]; wanted [6, 6, 1]" in refused("predict", *NAME, "-I", str(asked))
 
@@ -137,11 +142,7 @@ def test_an_approved_version_is_deployed_to_sagemaker_listed_and_told(on_sagemak
 def test_on_sagemaker_too_it_answers_and_only_what_is_approved_updates_it(
     on_sagemaker: str, network_files: Path, tmp_path: Path
 ) -> None:
-    golden = read_golden(network_files / "golden.npz")
-    asked = tmp_path / "asked.json"
-    asked.write_text(json.dumps({"image": golden.inputs["image"].tolist()}))
-    said = json.loads(deployments("predict", *ON_SAGEMAKER, "-I", str(asked)).output)
-    np.testing.assert_allclose(said["predictions"], golden.outputs["probabilities"], atol=1e-5)
+    answers_its_golden_requests(ON_SAGEMAKER, network_files, tmp_path)
     assert "images/2 is not what stands approved" in refused("update", *ON_SAGEMAKER, "-m", "models:/images/2")
     assert "is updated (with flavor keras)" in deployments("update", *ON_SAGEMAKER, "-m", "models:/images/1").output
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -86,8 +84,7 @@ def denied(local_aws: None) -> Iterator[Any]:
     recorded.forget()
 
     def deny(service: str, operation: str) -> None:
-        body = json.dumps({"kind": "denied", "service": service, "operation": operation, "times": 0}).encode()
-        urllib.request.urlopen(f"{os.environ['AWS_ENDPOINT_URL']}/_slipway/faults", body).close()  # noqa: S310 - our own
+        recorded.door("POST", "faults", {"kind": "denied", "service": service, "operation": operation, "times": 0})
 
     yield deny
     recorded.forget()

@@ -9,7 +9,6 @@ import pty
 import shutil
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -33,6 +32,7 @@ from serving.logbook import note
 from serving.runtime import manifest as manifests
 from serving.targets.lambda_.target import LambdaTarget
 
+from . import recorded
 from .conftest import release_of
 from .test_deploy import environment
 
@@ -231,8 +231,7 @@ def test_uploads_that_nobody_went_on_with_for_a_day_are_let_go(
 
 
 def fault(kind: str, **which: Any) -> None:
-    body = json.dumps({"kind": kind, **which}).encode()
-    urllib.request.urlopen(f"{os.environ['AWS_ENDPOINT_URL']}/_slipway/faults", body).close()  # noqa: S310 - our own
+    recorded.door("POST", "faults", {"kind": kind, **which})
 
 
 SHIPPED = Shipped(model="m", version=1, digest="d", bundle="b")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -94,12 +95,12 @@ def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
 
 
 def answered(predictor: Predictor, pieces: list[bytes], kind: type[Connection] = Connection,
-             reads: type[Exchange] = Exchange) -> bytes:
+             reads: type[Exchange] = Exchange, pages: dict[str, tuple[str, bytes]] | None = None) -> bytes:
     """What a connection of this kind says to these pieces, one each turn of the event loop."""
     async def said() -> bytes:
         tally = Tally(1)
         exchange = reads(predictor, QuickJson(predictor.manifest), counts=SharedCounts(tally))
-        app = App(exchange, Batcher(exchange, Pace(1e-6, 1e-6, True), 1.0, tally), tally, Settings.of({}), {})
+        app = App(exchange, Batcher(exchange, Pace(1e-6, 1e-6, True), 1.0, tally), tally, Settings.of({}), pages or {})
         line, connection = Line(), kind(app)
         connection.connection_made(line)
         for piece in pieces:
@@ -150,3 +151,13 @@ def test_a_repeated_request_is_not_parsed_again(predictor: Predictor) -> None:
     said = answered(predictor, [request(HEADS[1], body) for body in BODIES[4:6] * 3], Listening)
     assert said.count(b"HTTP/1.1 200 OK") == 6
     assert parsed == [b"/invocations"]
+
+
+def test_a_page_that_cannot_be_given_is_a_500_and_the_next_request_is_answered(predictor: Predictor) -> None:
+    class Faulty(dict[str, tuple[str, bytes]]):
+        def __contains__(self, path: object) -> bool:
+            raise ZeroDivisionError
+
+    asked = [b"GET /page HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"]
+    said = answered(predictor, asked, pages=Faulty(one=("text/plain", b"")))
+    assert re.findall(rb"HTTP/1\.1 (\d+)", said) == [b"500", b"200"]

@@ -6,7 +6,6 @@ Emulated: blue/green, alarms and the containers are the local AWS's; they run ou
 from __future__ import annotations
 
 import json
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.request import Request, urlopen
 
 import boto3
 import numpy as np
@@ -31,6 +29,7 @@ from serving.targets.sagemaker.execution import settled
 from serving.targets.sagemaker.steps import AskGolden
 from serving.targets.sagemaker.target import SageMakerTarget
 
+from . import recorded
 from .lost import registry_lost, typed
 from .test_deploy import answer, registered, registry_and_aws, slip
 from .test_deploy_proof import BUCKET, by_hand, second_files  # noqa: F401 - the fixture
@@ -63,9 +62,8 @@ def verified() -> bool:
 
 def changing_calls() -> list[str]:
     """What was asked of AWS since the last look that changes anything?"""
-    where = f"{os.environ['AWS_ENDPOINT_URL']}/_slipway/calls"
-    made = [call["operation"] for call in json.load(urlopen(where))]  # noqa: S310 - the local AWS
-    urlopen(Request(where, method="DELETE")).close()  # noqa: S310 - as above
+    made = [call.operation for call in recorded.calls()]
+    recorded.door("DELETE", "calls")
     return [one for one in made if not one.startswith(("Describe", "Get", "Head", "List", "Invoke"))]
 
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
-import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-from urllib.request import Request, urlopen
 
 import boto3
 import pytest
@@ -22,6 +19,7 @@ from serving.aws.multipart import Parts
 from serving.errors import AwsConflict, AwsMissing
 from serving.localaws import running
 
+from .recorded import door
 from .test_deploy import environment
 
 BUCKET, MIB = "slipway-123456789012-us-east-1", 1 << 20
@@ -41,13 +39,8 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return path, hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def control(method: str, what: str, body: Any = None) -> Any:
-    data = json.dumps(body).encode() if body else None
-    return json.load(urlopen(Request(f"{os.environ['AWS_ENDPOINT_URL']}/_slipway/{what}", data, method=method)))  # noqa: S310
-
-
 def calls(operation: str) -> int:
-    return sum(call["operation"] == operation for call in control("GET", "calls"))
+    return sum(call["operation"] == operation for call in door("GET", "calls"))
 
 
 def cut_off(key: str, path: Path, parts: list[int], part: int = multipart.PART) -> None:
@@ -59,7 +52,7 @@ def cut_off(key: str, path: Path, parts: list[int], part: int = multipart.PART) 
         body = content[(n - 1) * part : n * part]
         s3.upload_part(Bucket=BUCKET, Key=key, UploadId=number, PartNumber=n, Body=body,
                        ChecksumSHA256=base64.b64encode(hashlib.sha256(body).digest()).decode())
-    control("DELETE", "calls")
+    door("DELETE", "calls")
 
 
 def test_a_large_file_is_proven_by_its_parts_without_being_fetched(large: tuple[Path, str], tmp_path: Path) -> None:
@@ -67,7 +60,7 @@ def test_a_large_file_is_proven_by_its_parts_without_being_fetched(large: tuple[
     sent: list[int] = []
     Aws().storage.create_object(BUCKET, "large", path, sha256, sent=sent.append)
     assert sum(sent) == path.stat().st_size
-    control("DELETE", "calls")
+    door("DELETE", "calls")
     found = Aws().storage.object(BUCKET, "large")
     assert found is not None and found.is_file(path, sha256)
     assert calls("GetObject") == 0
@@ -107,7 +100,7 @@ def test_what_nobody_writes_twice_is_fetched_once_and_comes_in_the_order_asked_f
     storage, keys = Aws().storage, [f"journal/{n:06}.json" for n in range(12)]
     for key in keys:
         storage.create_bytes(BUCKET, key, key.encode())
-    control("DELETE", "calls")
+    door("DELETE", "calls")
     assert storage.read_unchanging(BUCKET, keys[::-1]) == [key.encode() for key in keys[::-1]]
     assert storage.read_unchanging(BUCKET, keys) == [key.encode() for key in keys]
     assert calls("GetObject") == len(keys)
@@ -118,7 +111,7 @@ def test_what_nobody_writes_twice_is_fetched_once_and_comes_in_the_order_asked_f
 @pytest.mark.parametrize("operation", ["CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"])
 def test_a_lost_answer_ends_in_the_same_object(large: tuple[Path, str], operation: str) -> None:
     path, sha256 = large
-    control("POST", "faults", {"kind": "lost", "service": "s3", "operation": operation})
+    door("POST", "faults", {"kind": "lost", "service": "s3", "operation": operation})
     Aws().storage.create_object(BUCKET, f"lost-{operation}", path, sha256)
     found = Aws().storage.object(BUCKET, f"lost-{operation}")
     assert found is not None and found.is_file(path, sha256)

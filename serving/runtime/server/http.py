@@ -266,7 +266,7 @@ class Connection:
             self._piece = b""
             self._answer(asked, slot)
         else:
-            slot.reply(self._other(method, path, slot))
+            self._answer(None, slot, method, path)
 
     def _remember(self, asked: Request) -> None:
         """Keep the head of a request that came alone and whole: most clients send the same one again and again."""
@@ -281,11 +281,14 @@ class Connection:
             self._transport.pause_reading()
         return slot
 
-    def _answer(self, asked: Request, slot: Slot) -> None:
-        """Have the model answer, when its turn comes."""
+    def _answer(self, asked: Request | None, slot: Slot, method: bytes = b"POST", path: bytes = b"") -> None:
+        """Have the model answer, when its turn comes; at once, where it is not the model that is asked."""
         app = self.app
         try:
-            app.batcher.submit(app.exchange.read(asked), slot.reply)
+            if asked is None:
+                slot.reply(self._other(method, path, slot))
+            else:
+                app.batcher.submit(app.exchange.read(asked), slot.reply)
         except RuntimeFault as fault:
             slot.reply(app.exchange.refuse(fault) if fault.status != 503 else _said(503, str(fault)))
         except Exception:  # noqa: BLE001 - the outermost frame: the client is told, the worker lives on

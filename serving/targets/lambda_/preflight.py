@@ -11,9 +11,6 @@ from ... import limits, preflight
 from ...aws import Aws
 from ...bundle import Bundle
 from ...config import Settings
-from ...errors import ConfigurationInvalid
-from ...iam import Account, policy
-from ...names import DEPLOYMENTS
 from ...preflight import Check
 from . import names
 
@@ -28,16 +25,12 @@ def look(aws: Aws, settings: Settings, bundle: Bundle, bucket: str) -> list[Chec
         PreflightFailed: what else there may be cannot be looked at: something may not be read, or the name is wrong.
     """
     model, chosen = bundle.manifest.name, settings.lambda_
-    try:
-        function = names.function_name(settings, model)
-    except ConfigurationInvalid as error:
-        preflight.require([Check("name", model, str(error))])
-        raise
+    function = preflight.named(model, names.function_name, settings)
     found = preflight.readable(_reads(aws, settings, function, bucket), "lambda")
     found += preflight.alarms(aws, chosen.alarms, "lambda.alarms")
     if any(check.problem for check in found):
         preflight.require(found)
-    found += _changes(aws, settings, model)
+    found += preflight.changeable(aws, settings, model, "lambda")
     found.append(preflight.role(aws, chosen.role))
     found += preflight.key(aws, settings.kms_key, "kms_key")
     found.append(preflight.loads(sum(file.size for file in bundle.manifest.files), chosen.memory, "lambda.memory"))
@@ -61,8 +54,7 @@ def _reads(aws: Aws, settings: Settings, function: str, bucket: str) -> dict[str
     chosen, held, shipped = settings.lambda_, aws.surroundings, aws.functions
     layer = names.layer_name(settings, chosen.runtime or "python3.12", chosen.architecture)
     found: dict[str, Callable[[], object]] = {
-        "s3:ListBucket": lambda: aws.storage.keys(bucket, f"{DEPLOYMENTS}{function}/"),
-        "s3:GetObject": lambda: aws.storage.object(bucket, f"releases/{function}"),  # 404 only to who might get it
+        **preflight.stored(aws, bucket, function),
         "lambda:GetFunctionConfiguration": lambda: shipped.state(function),
         "lambda:GetAlias": lambda: shipped.alias(function, names.ALIAS),
         "lambda:ListVersionsByFunction": lambda: shipped.versions(function),
@@ -80,12 +72,6 @@ def _reads(aws: Aws, settings: Settings, function: str, bucket: str) -> dict[str
     if chosen.log_retention is not None:
         found["logs:DescribeLogGroups"] = lambda: aws.logs.retention(f"/aws/lambda/{function}")
     return found
-
-
-def _changes(aws: Aws, settings: Settings, model: str) -> list[Check]:
-    where = Account(aws.account(), aws.region)
-    needed = [one for who in ("publisher", "deployer") for one in policy(who, "lambda", settings, where).statements]
-    return preflight.changeable(aws, needed, model, "lambda")
 
 
 def _concurrency(aws: Aws, settings: Settings, function: str) -> list[Check]:

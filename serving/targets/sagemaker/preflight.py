@@ -11,9 +11,6 @@ from ... import preflight
 from ...aws import Aws, EndpointState, instance_types
 from ...bundle import Bundle
 from ...config import Settings
-from ...errors import ConfigurationInvalid
-from ...iam import Account, policy
-from ...names import DEPLOYMENTS
 from ...preflight import Check
 from ...sagemaker_settings import SageMakerSettings
 from . import images, names, planning
@@ -29,17 +26,11 @@ def look(aws: Aws, settings: Settings, bundle: Bundle, bucket: str) -> list[Chec
         PreflightFailed: what else there may be cannot be looked at: something may not be read, or the name is wrong.
     """
     model, chosen = bundle.manifest.name, settings.sagemaker
-    try:
-        endpoint = names.endpoint_name(settings, model)
-    except ConfigurationInvalid as error:
-        preflight.require([Check("name", model, str(error))])
-        raise
+    endpoint = preflight.named(model, names.endpoint_name, settings)
     found = preflight.readable(_reads(aws, settings, endpoint, bucket), "sagemaker")
     if any(check.problem for check in found):
         preflight.require(found)
-    where = Account(aws.account(), aws.region)
-    needed = [one for who in ("publisher", "deployer") for one in policy(who, "sagemaker", settings, where).statements]
-    found += preflight.changeable(aws, needed, model, "sagemaker")
+    found += preflight.changeable(aws, settings, model, "sagemaker")
     found.append(preflight.role(aws, chosen.role))
     found.append(_machine(chosen, instance_types()))
     found += [*preflight.key(aws, settings.kms_key, "kms_key"), *preflight.key(aws, chosen.kms, "sagemaker.kms")]
@@ -110,8 +101,7 @@ def _machine(chosen: SageMakerSettings, known: Sequence[str]) -> Check:
 
 def _reads(aws: Aws, settings: Settings, endpoint: str, bucket: str) -> dict[str, Callable[[], object]]:
     found: dict[str, Callable[[], object]] = {
-        "s3:ListBucket": lambda: aws.storage.keys(bucket, f"{DEPLOYMENTS}{endpoint}/"),
-        "s3:GetObject": lambda: aws.storage.object(bucket, f"releases/{endpoint}"),  # 404 only to who might get it
+        **preflight.stored(aws, bucket, endpoint),
         "sagemaker:DescribeEndpoint": lambda: aws.endpoints.endpoint(endpoint),
         "sagemaker:DescribeEndpointConfig": lambda: aws.endpoints.config(endpoint),
         "sagemaker:DescribeModel": lambda: aws.endpoints.model(endpoint),
