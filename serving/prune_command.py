@@ -26,16 +26,12 @@ def prune(model: str | None, keep: int, dry_run: bool, yes: bool, config: Path |
     Never what serves, never the way back, nothing while a deployment is open.
     """
     from . import prune as pruning
-    from .errors import NotDeployed
     from .golden import Golden
     from .status import models
-    from .targets import open_target
+    from .targets import deployed, open_target
 
     aws, settings = opened(config)
-    deployed = models(aws, settings)
-    if model and model not in deployed:
-        raise NotDeployed(f"{model} was never deployed. Next: slipway status")
-    wanted = {model: deployed[model]} if model else deployed
+    wanted = {model: deployed(model, aws, settings)} if model else models(aws, settings)
     found = pruning.plan(aws, wanted, lambda name: open_target(name, aws, settings), keep=keep, named=bool(model),
                          now=datetime.now(UTC))
     for line in (*found.lines(), *(f"left alone  {reason}" for reason in found.skipped)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+
 from ..aws import Aws
 from ..config import Settings
 from ..errors import ConfigurationInvalid, NotDeployed
@@ -30,10 +32,21 @@ def target_of(model: str, named: str | None, aws: Aws, settings: Settings) -> Ta
     """
     if named:
         return open_target(named, aws, settings)
-    where = deployed_models(aws.storage.keys(bucket_of(aws, settings), f"{DEPLOYMENTS}{model}/")).get(model, ())
-    if not where:
-        raise NotDeployed(f"{model} was never deployed. Next: slipway status lists what was, "
-                          f"slipway deploy {model} would be the first")
+    where = deployed(model, aws, settings)
     if len(where) > 1:
         raise ConfigurationInvalid(f"{model} is deployed to {' and '.join(where)}. Next: --target {where[0]}")
     return open_target(where[0], aws, settings)
+
+
+def deployed(model: str, aws: Aws, settings: Settings) -> tuple[str, ...]:
+    """To which targets was this model deployed?
+
+    Raises:
+        NotDeployed: to none; the message names the deployed model whose name is nearest.
+    """
+    bucket = bucket_of(aws, settings)
+    if where := deployed_models(aws.storage.keys(bucket, f"{DEPLOYMENTS}{model}/")).get(model):
+        return where
+    near = get_close_matches(model, deployed_models(aws.storage.keys(bucket, DEPLOYMENTS)), n=1)
+    raise NotDeployed(f"{model} was never deployed{f'; the nearest name is {near[0]}' if near else ''}. "
+                      f"Next: slipway status lists what was, slipway deploy {model} would be the first")

@@ -198,7 +198,15 @@ def test_a_bad_request_is_refused_with_what_was_found(world: Path) -> None:
 
 def test_what_is_not_in_service_is_named_with_the_next_step(world: Path) -> None:
     result = slip("invoke", "nothing", "--file", "-", stdin=b"{}")
-    assert "Next: slipway deploy nothing" in str(result.exception)
+    said = str(result.exception)
+    assert said.startswith("nothing was never deployed. Next: ")
+    assert "slipway deploy nothing would be the first" in said
+
+
+def test_a_mistyped_name_is_answered_with_the_nearest_deployed_one(world: Path) -> None:
+    for command in (["invoke", "imgaes", "--file", "-"], ["verify", "imgaes"], ["rollback", "imgaes"],
+                    ["prune", "imgaes"]):
+        assert "; the nearest name is images. Next: " in str(slip(*command, stdin=b"{}").exception), command
 
 
 def test_a_version_that_answers_its_golden_requests_wrongly_never_gets_the_alias(world: Path) -> None:

@@ -90,7 +90,7 @@ def test_a_model_that_wrote_nothing_is_no_failure(lambdas: Any) -> None:
 
 
 def test_a_model_that_was_never_deployed_is_named(lambdas: Any) -> None:
-    assert "Next: slipway deploy never" in str(slip("logs", "never").exception)
+    assert "slipway deploy never would be the first" in str(slip("logs", "never").exception)
 
 
 def test_a_line_that_comes_late_is_shown_and_none_is_shown_twice() -> None:
