@@ -149,14 +149,18 @@ def load() -> Policy:
     path = Path(named or "policy.yaml")
     if not path.exists():
         if named:
-            raise PolicyInvalid(f"SLIPWAY_POLICY names {named}, which does not exist")
+            raise PolicyInvalid(f"SLIPWAY_POLICY names {named}, which does not exist. Next: correct it, or unset it")
         return _built_in()
     return _read(path.resolve(), path.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=8)
 def _read(path: Path, changed_at: int) -> Policy:
-    return parse(path.read_text(encoding="utf-8"), path.name)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:  # a folder, no permission, not UTF-8
+        raise PolicyInvalid(f"{path.name} cannot be read: {error}. Next: correct {path}") from None
+    return parse(text, path.name)
 
 
 @lru_cache(maxsize=1)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, get_args, get_origin
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from registry import policy_faults
 from registry.errors import PolicyInvalid
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -59,15 +60,18 @@ BUILT_IN: Mapping[str, Any] = {
 
 
 class _Shape(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Strict: a word where a number is wanted, or `needed: no`, is a slip of the pen and not a number.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-def _known_measures(wanted: dict[str, float | None]) -> dict[str, float | None]:
-    for name in wanted:
-        if not _MEASURE.fullmatch(name):
-            near = difflib.get_close_matches(name, _MEASURES, 1, 0.3)
-            raise ValueError(f"no measure is called {name!r}{f'; did you mean {near[0]!r}?' if near else ''}")
-    return wanted
+def _known_measure(name: str) -> str:
+    if _MEASURE.fullmatch(name):
+        return name
+    near = difflib.get_close_matches(name, _MEASURES, 1, 0.3)
+    raise ValueError(f"no measure is called {name!r}{f'; did you mean {near[0]!r}?' if near else ''}")
+
+
+Limits = dict[Annotated[str, AfterValidator(_known_measure)], float | None]
 
 
 class NotWorseShape(_Shape):
@@ -81,12 +85,10 @@ class NotWorseShape(_Shape):
 class SlicesShape(_Shape):
     """`gates.slices`."""
 
-    floors: dict[str, float | None] = {}
+    floors: Limits = {}
     error_ratio: Annotated[float, Field(ge=1)] | None = 2.0
     smallest: Annotated[int, Field(ge=1)] = 30
     required: list[str] = []
-
-    _known = field_validator("floors")(_known_measures)
 
 
 class CalibrationShape(_Shape):
@@ -124,8 +126,8 @@ class ServingShape(_Shape):
 class GatesShape(_Shape):
     """`gates`: floors and ceilings by measure (null takes one away), comparison with the champion, age of evidence."""
 
-    floors: dict[str, float | None] = {}
-    ceilings: dict[str, float | None] = {}
+    floors: Limits = {}
+    ceilings: Limits = {}
     not_worse: NotWorseShape | None = None
     evidence_max_age_days: Annotated[float, Field(gt=0)] = 30
     evidence_by: list[str] = []
@@ -138,8 +140,6 @@ class GatesShape(_Shape):
     dependencies: DependenciesShape | None = None
     serving: ServingShape | None = None
     engines: list[Literal["onnx", "skops"]] = ["onnx"]
-
-    _known = field_validator("floors", "ceilings")(_known_measures)
 
 
 class ApprovalsShape(_Shape):
@@ -184,14 +184,6 @@ class PolicyShape(_Shape):
     roles: dict[str, list[str]] = {}
     break_glass: list[str] = []
 
-    @model_validator(mode="after")
-    def _roles_exist(self) -> PolicyShape:
-        shapes = [self.defaults, self.stages.Staging, self.stages.Production, *self.models.values()]
-        for role in {role for shape in shapes for role in shape.approvals.at_least} - set(self.roles):
-            near = difflib.get_close_matches(role, list(self.roles), 1, 0.3)
-            raise ValueError(f"at_least names no role {role!r}{f'; did you mean {near[0]!r}?' if near else ''}")
-        return self
-
 
 def laid_over(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """Both, where the upper one wins key by key."""
@@ -206,38 +198,46 @@ def read(text: str, source: str) -> PolicyShape:
     """A policy file's text, laid over the built-in policy.
 
     Raises:
-        PolicyInvalid: naming the key, what is wrong with it and the nearest right one.
+        PolicyInvalid: naming every fault: its line, its key, what is found and what is wanted there.
     """
     try:
-        raw = yaml.safe_load(text) or {}
+        node, raw = yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
-        raise PolicyInvalid(f"{source} is not YAML: {error}") from None
+        raise PolicyInvalid(policy_faults.not_yaml(error, source)) from None
     if not isinstance(raw, dict):
-        raise PolicyInvalid(f"{source} holds {type(raw).__name__}, wanted a mapping with schema: 1")
+        raise PolicyInvalid(f"{source} holds {type(raw).__name__}, wanted a mapping with schema: 1. "
+                           f"Next: begin {source} with schema: 1")
+    if node is None:
+        return PolicyShape.model_validate(dict(BUILT_IN))
+    faults = list(policy_faults.said_twice(node))
     try:
-        return PolicyShape.model_validate(laid_over(BUILT_IN, raw))
+        shape = PolicyShape.model_validate(laid_over(BUILT_IN, raw))
+        found = [*_strange_roles(shape)]
     except ValidationError as error:
-        raise PolicyInvalid(f"{source}: {'; '.join(_told(dict(e)) for e in error.errors())}") from None
+        found = [(e["loc"], policy_faults.told(e, PolicyShape)) for e in error.errors()]
+    faults += [(policy_faults.line_of(node, path), text) for path, text in found]
+    if faults:
+        raise PolicyInvalid(policy_faults.together(source, list(dict.fromkeys(faults))))
+    return shape
 
 
-def _told(error: Mapping[str, Any]) -> str:
-    where = ".".join(str(part) for part in error["loc"])
-    if error["type"] != "extra_forbidden":
-        return f"{where}: {str(error['msg']).removeprefix('Value error, ')}"
-    *path, wrong = map(str, error["loc"])
-    near = difflib.get_close_matches(wrong, _keys_at(path), 1, 0.4)
-    return f"{where}: no such key" + (f"; did you mean {near[0]!r}?" if near else "")
+def _strange_roles(shape: PolicyShape) -> Iterator[tuple[policy_faults.Path, str]]:
+    """Roles that an `at_least` names and `roles` does not: nobody could ever approve for them."""
+    for path, rules in _all_rules(shape):
+        for role in rules.approvals.at_least.keys() - shape.roles.keys():
+            near = difflib.get_close_matches(role, list(shape.roles), 1, 0.3)
+            where = (*path, "approvals", "at_least", role)
+            yield where, f"{'.'.join(where)}: no role {role!r}{f'; did you mean {near[0]!r}?' if near else ''}"
 
 
-def _keys_at(path: Sequence[str]) -> list[str]:
-    """Which keys may stand at this place of the file?"""
-    kind: Any = PolicyShape
-    for key in path:
-        kind = get_args(kind)[1] if get_origin(kind) is dict else _fields(kind)[key]
-    return sorted(_fields(kind))
+def _all_rules(shape: PolicyShape) -> Iterator[tuple[tuple[str, ...], RulesShape]]:
+    yield ("defaults",), shape.defaults
+    yield from _of_stages((), shape.stages)
+    for name, own in shape.models.items():
+        yield ("models", name), own
+        yield from _of_stages(("models", name), own.stages)
 
 
-def _fields(kind: Any) -> dict[str, Any]:
-    """The keys of a shape, or of the one among several that is a shape, and what may stand under each."""
-    shape = next(one for one in (kind, *get_args(kind)) if isinstance(one, type) and issubclass(one, BaseModel))
-    return {field.alias or name: field.annotation for name, field in shape.model_fields.items()}
+def _of_stages(above: tuple[str, ...], stages: StagesShape) -> Iterator[tuple[tuple[str, ...], RulesShape]]:
+    yield (*above, "stages", "Staging"), stages.Staging
+    yield (*above, "stages", "Production"), stages.Production

@@ -80,17 +80,54 @@ def test_a_role_is_its_people() -> None:
         ("schema: 1\ndefaults: {approvals: {needed: -1}}", "defaults.approvals.needed"),
         ("schema: 1\nroles: {risk: [dee]}\ndefaults: {approvals: {at_least: {risc: 1}}}", "did you mean 'risk'"),
         ("schema: 1\ndefaults: {gates: {engine: [skops]}}", "gates.engine: no such key; did you mean 'engines'?"),
-        ("schema: 1\ndefaults: {gates: {engines: [pickle]}}", "gates.engines.0: Input should be 'onnx' or 'skops'"),
-        ("schema: 2", "schema"),
+        ("schema: 1\ndefaults: {gates: {engines: [pickle]}}", "gates.engines.0: found 'pickle', wanted onnx or skops"),
+        ("schema: 2", "mine.yaml:1: schema: found 2, wanted 1"),
         ("- a list", "wanted a mapping"),
-        ("a: [", "is not YAML"),
+        ("a: [", "mine.yaml:1:5 is not YAML: it ends within a bracket"),
+        ("schema: 1\n\tci: []", "mine.yaml:2:1 is not YAML: a tab"),
+        ("schema: 1\nci: &a [*a]\nroles: &b {risk: *b}", "mine.yaml:3: roles.risk: found keys, wanted a list"),
+        ("schema: 1\ndefaults: {approvals: {needed: no}}", "needed: found false, wanted a whole number"),
+        ("schema: 1\ndefaults: {gates: {ceilings: {mae: .inf}}}", "mae: found inf, wanted a finite number, or null"),
+        ("schema: 1\nmodels: {images: }", "models.images: found nothing, wanted keys below it: approvals, "),
+        ("schema: 1\nmodels: {7: {}}", "models.7: found 7 as a key, wanted text; put it in quotes"),
+        ("schema: 1\nmodels: {a: {stages: {Staging: {approvals: {at_least: {risc: 1}}}}}}", "at_least.risc: no role"),
+        ("schema: 1\nmodels:\n  a: {}\n  b: {}\n  a: {}", "mine.yaml:5: models.a: stands in line 3 already"),
     ],
 )
 def test_what_is_not_understood_is_refused_by_name(text: str, told: str) -> None:
     with pytest.raises(PolicyInvalid) as caught:
         parse(text, "mine.yaml")
-    assert told in str(caught.value)
-    assert str(caught.value).startswith("mine.yaml")
+    said = str(caught.value)
+    assert told in said
+    assert said.startswith("mine.yaml")
+    assert "Next: " in said
+    assert "Input should" not in said
+
+
+def test_all_faults_are_told_together_each_with_its_line() -> None:
+    text = """schema: 1
+defaults:
+  gates:
+    floors: {accuracy: high}
+    slices: {smallest: 1.5}
+  approvals: {of: bo, claimed_name: refuse}
+"""
+    with pytest.raises(PolicyInvalid) as caught:
+        parse(text, "mine.yaml")
+    assert str(caught.value) == """\
+mine.yaml:4: defaults.gates.floors.accuracy: found 'high', wanted a number, or null to take it away;
+  mine.yaml:5: defaults.gates.slices.smallest: found 1.5, wanted a whole number;
+  mine.yaml:6: defaults.approvals.claimed_name: no such key; did you mean 'claimed_names'?;
+  mine.yaml:6: defaults.approvals.of: found 'bo', wanted a list, as in [ana, bo]. Next: correct lines 4, 5 and 6"""
+
+
+def test_a_policy_that_is_no_text_is_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(b"schema: 1 # \xff")
+    for named in (path, tmp_path):
+        monkeypatch.setenv("SLIPWAY_POLICY", str(named))
+        with pytest.raises(PolicyInvalid, match=r"cannot be read: .* Next: correct "):
+            load()
 
 
 def keys(schema: dict[str, Any], kind: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
