@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -143,31 +144,45 @@ def test_one_that_nobody_asks_anything_is_taken_away_when_patience_ends(
         try_out(release(bundle, 2, tmp_path / "second"), tmp_path / "scratch", hasty)
 
 
-def test_one_that_answers_alike_takes_over_and_only_then_answers(
-    settings: Settings, serving: None, bundle: Bundle, rows: Any, tmp_path: Path
-) -> None:
-    second = release(bundle, 2, tmp_path / "second")
+@dataclass(frozen=True)
+class TakenOver:
+    """A trial that ended well: the release, its steps, and what was asked of AWS meanwhile."""
+
+    release: Bundle
+    steps: list[str]
+    calls: list[Recorded]
+
+
+@pytest.fixture(scope="module")
+def taken_over(
+    settings: Settings, serving: None, bundle: Bundle, rows: Any, tmp_path_factory: pytest.TempPathFactory
+) -> TakenOver:
+    home = tmp_path_factory.mktemp("taken-over")
+    second = release(bundle, 2, home / "second")
     recorded.forget()
     with asked(ENDPOINT, rows):
-        said = try_out(second, tmp_path / "scratch", settings)
-    CALLS.extend(Recorded(("publisher", "deployer"), "sagemaker", **call) for call in recorded.told())
-    hosting = [step for step in said if step not in ("upload", "note")]
+        said = try_out(second, home / "scratch", settings)
+    calls = [Recorded(("publisher", "deployer"), "sagemaker", **call) for call in recorded.told()]
+    return TakenOver(second, said, calls)
+
+
+def test_one_that_answers_alike_takes_over_and_only_then_answers(
+    settings: Settings, taken_over: TakenOver, tmp_path: Path
+) -> None:
+    hosting = [step for step in taken_over.steps if step not in ("upload", "note")]
     assert hosting[-6:] == ["create", "update", "watch", "update", "ask", "delete"]
     assert in_order(settings)
     assert not any(names.is_trial_of(ENDPOINT, name) for name in Aws().endpoints.configs("-shadow"))
-    assert deploy(second, tmp_path / "again", settings) == 0
+    assert deploy(taken_over.release, tmp_path / "again", settings) == 0
     for key in Aws().storage.keys("tried-releases", "shadow/")[::4]:
         said = json.loads(Aws().storage.read("tried-releases", key))["captureData"]["endpointOutput"]["data"]
         assert (json.loads(said)["model"]["version"] == 1) == (key.split("/")[3] == "production")
 
 
-CALLS: list[Recorded] = []  # what the one that took over asked of AWS
-
-
-def test_the_policies_allow_every_call_of_it(settings: Settings, serving: None) -> None:
+def test_the_policies_allow_every_call_of_it(settings: Settings, taken_over: TakenOver) -> None:
     held = {(role, "sagemaker"): policy(role, "sagemaker", settings, ACCOUNT).statements
             for role in ("publisher", "deployer")}
-    calls = [call for call in CALLS if call.service in ("sagemaker", "cloudwatch", "s3")
+    calls = [call for call in taken_over.calls if call.service in ("sagemaker", "cloudwatch", "s3")
              and "Invoke" not in call.operation]
     assert {"CreateEndpointConfig", "DeleteEndpointConfig", "GetMetricStatistics"} < {one.operation for one in calls}
     assert [call for call in refused(calls, held) if "kms:" not in call] == []  # the key's alias has another prefix
