@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from .config import Settings
 from .errors import ConfigurationInvalid
@@ -13,7 +15,9 @@ from .errors import ConfigurationInvalid
 # CloudWatch shows an event some seconds after its time, and not in order: each look goes back so far again.
 OVERLAP = timedelta(seconds=30)
 GROUPS = {"lambda": "/aws/lambda/", "sagemaker": "/aws/sagemaker/Endpoints/"}
-REPORT = '"REPORT RequestId"'  # CloudWatch's pattern for the line that Lambda writes after each request
+# CloudWatch's pattern for what Lambda writes after each request, as a plain line or as JSON: either term will do.
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntax.html, read 2026-11.
+REPORT = '?"REPORT RequestId" ?"platform.report"'
 _REPORT = re.compile(r"REPORT RequestId: (\S+)\s+Duration: ([\d.]+) ms")
 _START = re.compile(r"\t(?:Init|Restore) Duration: ([\d.]+) ms")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -39,15 +43,30 @@ class Took:
 
 
 def took(text: str) -> Took | None:
-    """What does a REPORT line say? None when there is none in the text.
+    """What does a REPORT line say, or the JSON that Lambda writes in its place? None when there is none in the text.
 
-    https://docs.aws.amazon.com/lambda/latest/dg/python-logging.html, read 2026-11.
+    https://docs.aws.amazon.com/lambda/latest/dg/python-logging.html and, for a function whose log format is JSON,
+    https://docs.aws.amazon.com/lambda/latest/dg/telemetry-schema-reference.html#platform-report, read 2026-11.
     """
     found = _REPORT.search(text)
     if found is None:
-        return None
+        return next(filter(None, map(_took_in_json, text.splitlines())), None)
     start = _START.search(text, found.start())
     return Took(found[1], float(found[2]), float(start[1]) if start else None)
+
+
+def _took_in_json(line: str) -> Took | None:
+    """What does this line say, if it is such a record? What a function prints may look like anything."""
+    try:
+        said = json.loads(line)
+        if said["type"] != "platform.report":
+            return None
+        record: dict[str, Any] = said["record"]
+        metrics = record["metrics"]
+        start = metrics.get("initDurationMs", metrics.get("restoreDurationMs"))
+        return Took(str(record["requestId"]), float(metrics["durationMs"]), None if start is None else float(start))
+    except (ValueError, TypeError, KeyError, AttributeError):  # the log's last 4 KB may begin within a record
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import shlex
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from moto.applicationautoscaling.models import ApplicationAutoscalingBackend
 from moto.core.request import Request
 from moto.core.responses import ActionResult
+from moto.logs.utils import EventMessageFilter
 from moto.s3.exceptions import S3ClientError
 from moto.s3.models import FakeMultipart
 from moto.s3.responses import S3Response
@@ -59,6 +61,7 @@ def install() -> None:
     S3Response.list_multipart_uploads = _uploads_with_their_time  # type: ignore[method-assign]
     FakeMultipart.__init__ = _begun_now  # type: ignore[method-assign]
     ApplicationAutoscalingBackend.deregister_scalable_target = _with_its_policies  # type: ignore[method-assign]
+    EventMessageFilter.matches = _with_optional_terms  # type: ignore[method-assign]
 
 
 def stranger(request: Request) -> AwsError | None:
@@ -72,9 +75,18 @@ def stranger(request: Request) -> AwsError | None:
     return AwsError("AccessDenied", "Access Denied", status=403)
 
 
+_matches = EventMessageFilter.matches
 _list_uploads, _begin = S3Response.list_multipart_uploads, FakeMultipart.__init__
 _list_parts, _head_object = S3Response.list_parts, S3Response.head_object
 _deregister = ApplicationAutoscalingBackend.deregister_scalable_target
+
+
+def _with_optional_terms(self: EventMessageFilter, message: str) -> bool:
+    """Replaces ``EventMessageFilter.matches``, for which every line has one of ``?"these" ?terms`` (5.2.5)."""
+    pattern = self.filter_type.term
+    if not pattern.startswith("?"):
+        return _matches(self, message)
+    return any(term.removeprefix("?") in message for term in shlex.split(pattern))
 
 
 def _with_its_policies(self: ApplicationAutoscalingBackend, namespace: str, r_id: str, dimension: str) -> None:

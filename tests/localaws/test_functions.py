@@ -104,6 +104,26 @@ def test_the_log_has_start_end_and_report_lines(lambdas: Any, make_function: Mak
     assert any(message.startswith("REPORT ") for message in messages)
 
 
+def test_with_the_log_format_json_every_line_is_a_record(lambdas: Any, make_function: Maker) -> None:
+    name = make_function(
+        "import logging\ndef handler(e, c):\n    logging.getLogger().warning('said this')\n    return 1 / e\n",
+        LoggingConfig={"LogFormat": "JSON"})
+
+    def told(event: int) -> list[dict[str, Any]]:
+        _, response = call(lambdas, name, event, LogType="Tail")
+        return [json.loads(line) for line in base64.b64decode(response["LogResult"]).decode().splitlines()]
+
+    first, second = told(1), told(0)
+    assert [one.get("type") or one["message"] for one in first] == [
+        "platform.initStart", "platform.start", "said this", "platform.report"]
+    reports = [told[-1]["record"] for told in (first, second)]
+    assert [one["status"] for one in reports] == ["success", "error"]
+    assert [sorted(one["metrics"]) for one in reports] == [
+        ["billedDurationMs", "durationMs", "initDurationMs", "maxMemoryUsedMB", "memorySizeMB"],
+        ["billedDurationMs", "durationMs", "maxMemoryUsedMB", "memorySizeMB"]]
+    assert reports[0]["requestId"] == first[1]["record"]["requestId"] == first[2]["requestId"]
+
+
 def test_an_exception_is_a_function_error_and_the_process_lives_on(lambdas: Any, make_function: Maker) -> None:
     name = make_function(
         "import os\ndef handler(e, c):\n    if e: raise ValueError('no good')\n    return os.getpid()\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 import numpy as np
@@ -87,10 +88,20 @@ def test_callers_requests_are_paired_with_those_that_came_at_the_same_time() -> 
     assert kept.add(old=[], new=[(40.0, 9.0)]) == [(1.0, 9.0)], "each is used once"
 
 
+def in_json(metrics: dict[str, float]) -> str:
+    """What Lambda writes in place of REPORT where the log format is JSON."""
+    return json.dumps({"time": "2026-01-02T00:00:00.123Z", "type": "platform.report",
+                       "record": {"requestId": "a-1", "metrics": metrics, "status": "success"}})
+
+
 @pytest.mark.parametrize(("text", "milliseconds", "start"), [
     ("REPORT RequestId: a-1\tDuration: 12.34 ms\tBilled Duration: 13 ms\tMemory Size: 128 MB", 12.34, None),
     ("START\nREPORT RequestId: a-1\tDuration: 2.00 ms\tBilled Duration: 3 ms\tInit Duration: 400.10 ms\t", 2.0, 400.1),
     ("REPORT RequestId: a-1\tDuration: 2.00 ms\tRestore Duration: 90.00 ms\tBilled Restore Duration: 91 ms", 2.0, 90.0),
+    (in_json({"durationMs": 12.34, "billedDurationMs": 13}), 12.34, None),
+    (f'3Z","record":{{}}}}\n{{"type":"platform.start"}}\n{{"type": 3}}\n[1]\nsaid\n'
+     f'{in_json({"durationMs": 2, "initDurationMs": 400.1})}\n', 2.0, 400.1),
+    (in_json({"durationMs": 2.0, "restoreDurationMs": 90.0, "billedRestoreDurationMs": 91}), 2.0, 90.0),
 ])
 def test_lambdas_own_report_tells_time_and_start(text: str, milliseconds: float, start: float | None) -> None:
     said = took(text)
@@ -112,6 +123,7 @@ def test_a_new_environments_first_answer_is_told_apart_and_other_versions_and_ou
 
 def test_a_log_without_a_report_tells_no_time() -> None:
     assert took("START RequestId: a-1\nEND RequestId: a-1") is None
+    assert took('{"type": "platform.report"}\n{"type": "platform.report", "record": {"metrics": {}}}\n7\nnull') is None
 
 
 def test_times_are_judged_unless_that_is_switched_off() -> None:

@@ -151,9 +151,11 @@ def test_a_version_that_takes_longer_is_sent_back_with_both_times(
     assert re.search(r"median [\d.]+ ms \(old [\d.]+\), p95", latency.seen)
 
 
+@pytest.mark.parametrize("log_format", ["Text", "JSON"])
 def test_callers_who_wait_longer_send_a_version_back_without_any_probe(
-    aws: Aws, bundles: dict[str, Bundle], tmp_path: Path
+    aws: Aws, bundles: dict[str, Bundle], tmp_path: Path, log_format: str
 ) -> None:
+    boto3.client("lambda").update_function_configuration(FunctionName=NAME, LoggingConfig={"LogFormat": log_format})
     patient = CANARY.model_copy(update={"patience": 60, "shares": (0.5, 1.0)})
     slow = r"latency: \d+ of \d+ requests over 1.25 times.*\d cold starts? of the new one left out"
     with pytest.raises(CanaryFailed, match=slow):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import select
 import shutil
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from serving.localaws.functions import platform_log
 from serving.localaws.functions.limits import INIT_SECONDS
 from serving.localaws.functions.revision import Revision
 from serving.localaws.functions.runtime_api import Answer, Invocation, RuntimeApi
@@ -43,6 +43,9 @@ class End(Enum):
     TIMEOUT = "Sandbox.Timedout"
     EXIT = "Runtime.ExitError"
     MEMORY = "Runtime.OutOfMemory"
+
+
+_STATUS = {End.TIMEOUT: "timeout", End.EXIT: "failure", End.MEMORY: "failure"}  # in the words of Lambda's JSON log
 
 
 class Environment:
@@ -97,6 +100,7 @@ class Environment:
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(revision.memory),
             "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{revision.name}",
             "AWS_LAMBDA_LOG_STREAM_NAME": self.log_stream,
+            "AWS_LAMBDA_LOG_FORMAT": revision.log_format,
             "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
             "AWS_EXECUTION_ENV": f"AWS_Lambda_{revision.runtime}",
             "AWS_REGION": region,
@@ -140,12 +144,15 @@ class Environment:
         self.initialise()
         request_id, first, self._used = str(uuid.uuid4()), not self._used, True
         version = f"{self.revision.runtime.replace('python', 'python:')}.local"
-        opening = [f"INIT_START Runtime Version: {version}"] if first else []
-        opening.append(f"START RequestId: {request_id} Version: {self.revision.version}")
+        written = platform_log.Format(self.revision.log_format)
+        opening = written.init_start(version) if first else []
+        opening += written.start(request_id, self.revision.version)
         start = time.monotonic()
         answer, end = self._exchange(request_id, payload, function_arn, client_context)
         elapsed = (time.monotonic() - start) * 1000
-        closing = self._report(request_id, elapsed, first)
+        closing = written.end(platform_log.Report(
+            request_id, elapsed, self.revision.memory, memory_mib(self._process.pid, "VmHWM"),
+            self._init_ms if first else None, _STATUS.get(end, "error" if answer and answer.failed else "success")))
         if end is not None:
             answer = Answer(self._epitaph(request_id, end), failed=True)
             if self._api.init_error is None:  # else awslambdaric has logged it
@@ -183,19 +190,6 @@ class Environment:
             text = f"Runtime exited with error: {f'signal: {-code}' if code < 0 else f'exit status {code}'}"
         kind = End.EXIT if end is End.MEMORY else end
         return json.dumps({"errorType": kind.value, "errorMessage": f"RequestId: {request_id} Error: {text}"}).encode()
-
-    def _report(self, request_id: str, elapsed_ms: float, first: bool) -> list[str]:
-        used = memory_mib(self._process.pid, "VmHWM")
-        parts = [
-            f"REPORT RequestId: {request_id}",
-            f"Duration: {elapsed_ms:.2f} ms",
-            f"Billed Duration: {math.ceil(elapsed_ms + (self._init_ms or 0) * first)} ms",
-            f"Memory Size: {self.revision.memory} MB",
-            f"Max Memory Used: {used} MB",
-        ]
-        if first:
-            parts.append(f"Init Duration: {self._init_ms:.2f} ms")
-        return [f"END RequestId: {request_id}", "\t".join(parts)]
 
     @property
     def alive(self) -> bool:

@@ -79,6 +79,11 @@ class Revision:
         """The function's environment variables."""
         return dict((self.settings.get("Environment") or {}).get("Variables") or {})
 
+    @property
+    def log_format(self) -> str:
+        """Text, which is Lambda's default, or JSON."""
+        return str((self.settings.get("LoggingConfig") or {}).get("LogFormat", "Text"))
+
     def same_content(self, other: Revision) -> bool:
         """Would publishing this make a version no different from the other one?"""
         return (self.package.sha256, self._settings(), self.layers) == (
