@@ -45,7 +45,8 @@ class End(Enum):
     MEMORY = "Runtime.OutOfMemory"
 
 
-_STATUS = {End.TIMEOUT: "timeout", End.EXIT: "failure", End.MEMORY: "failure"}  # in the words of Lambda's JSON log
+# How a request ended, in the words of Lambda's JSON log.
+_STATUS: dict[End | None, str] = {End.TIMEOUT: "timeout", End.EXIT: "failure", End.MEMORY: "failure"}
 
 
 class Environment:
