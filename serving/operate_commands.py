@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .config import Settings
     from .logs import Following, Line
 
+INLINE = 51_200  # bytes of a template that is not in S3, CloudFormation quotas, read 2026-11
 LOOK_EVERY = 2.0  # seconds between two looks at a log that is followed
 
 # Written out, and held equal to serving.iam's by a test: importing it would cost every --help its time.
@@ -63,10 +64,25 @@ def iam(**options: Any) -> None:
     asked = _Asked(**options)
     aws, settings = opened(asked.config)
     if asked.cloudformation:
-        said: Any = template(settings, asked.models, (asked.target,) if asked.target else TARGETS)
+        stack = template(settings, asked.models, (asked.target,) if asked.target else TARGETS)
+        _print_stack(json.dumps(stack) if asked.as_json else _a_line_each(stack))
     else:
-        said = _policies(asked, aws, settings)
-    click.echo(json.dumps(said, indent=None if asked.as_json else 2))
+        click.echo(json.dumps(_policies(asked, aws, settings), indent=None if asked.as_json else 2))
+
+
+def _a_line_each(stack: dict[str, Any]) -> str:
+    """The template with a line for each resource: indented, it would be too large for CloudFormation."""
+    parts = [f" {json.dumps(name)}: " + ("{\n" + ",\n".join(
+        f"  {json.dumps(key)}: {json.dumps(one)}" for key, one in held.items()) + "}"
+        if isinstance(held, dict) else json.dumps(held)) for name, held in stack.items()]
+    return "{\n" + ",\n".join(parts) + "\n}"
+
+
+def _print_stack(text: str) -> None:
+    click.echo(text)
+    if len(text.encode()) >= INLINE:
+        click.echo(f"with {len(text.encode()):,} bytes it is over {INLINE:,}. Next: give aws cloudformation deploy an "
+                   "--s3-bucket, or make a stack for fewer models", err=True)
 
 
 def _policies(asked: _Asked, aws: Aws, settings: Settings) -> Any:

@@ -12,7 +12,7 @@ from .traffic import Limit, Schedule
 
 Seconds = int
 _TOPIC = r"^arn:aws[a-z-]*:sns:[a-z0-9-]*:\d{12}:[a-zA-Z0-9_.-]+$"
-_OURS = ("releases", "layers", "deployments", "shadow")
+_OURS = ("releases", "layers", "deployments", "shadow", "capture", "batch")
 
 
 class _Section(BaseModel):
@@ -141,6 +141,7 @@ class SageMakerSettings(_Section):
         autoscaling: None leaves the number of instances as it is.
         asynchronous: None answers at once, to whoever asks.
         kms: the key for volumes, captured requests and answers in S3.
+        days: after which the bucket of the stack forgets what shadows and asynchronous endpoints were asked and said.
     """
 
     image: str | None = None
@@ -157,6 +158,7 @@ class SageMakerSettings(_Section):
     autoscaling: AutoscalingSettings | None = None
     asynchronous: AsynchronousSettings | None = None
     kms: str = ""
+    days: int = Field(30, ge=1, le=3650)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

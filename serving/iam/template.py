@@ -5,13 +5,15 @@ The policies are those of `policies`, with CloudFormation's own names for accoun
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from ..config import Settings
+from ..sagemaker_settings import AsynchronousSettings
 from .account import Account, Names
-from .policies import ROLES, TARGETS, policy
+from .alarms import ENDPOINT, PARAMETERS, alarms, bringing_back
+from .dashboard import dashboard
+from .policies import ROLES, SHADOWS, TARGETS, policy
 
 HERE = Account("${AWS::AccountId}", "${AWS::Region}", "${AWS::Partition}")
 PEOPLE = ROLES[:3]  # who is assumed by people and their CI
@@ -23,12 +25,12 @@ def template(settings: Settings, models: Sequence[str] = (), targets: Sequence[s
 
     Args:
         settings: prefix, bucket and roles. With a ``kms_key`` of its own the stack makes no key.
-        models: each gets alarms of its own; without any, one alarm watches the account's functions.
-        targets: for which roles are made.
+        models: each gets alarms of its own; without any, one alarm for each target watches the whole account.
+        targets: for which roles, alarms and pictures are made.
     """
     names = Names(settings, HERE)
-    resources = {**_key(names), **_bucket(names), **_roles(names, targets), **_alarms(names, models),
-                 "Dashboard": _dashboard(names)}
+    resources = {**_key(names), **_bucket(names), **_roles(names, targets), **alarms(names, models, targets),
+                 "Dashboard": dashboard(names, targets)}
     return {
         "AWSTemplateFormatVersion": "2010-09-09",
         "Description": f"What slipway needs in an account, for the prefix {settings.prefix}",
@@ -37,13 +39,31 @@ def template(settings: Settings, models: Sequence[str] = (), targets: Sequence[s
                                                             "deployer and pruner, such as that of your CI"},
             "AlarmTopic": {"Type": "String", "Default": "", "Description": "ARN of an SNS topic that alarms are sent "
                                                                           "to; none without it"},
+            **_thresholds(resources),
         },
         "Conditions": {"HasTopic": {"Fn::Not": [{"Fn::Equals": [{"Ref": "AlarmTopic"}, ""]}]}},
         "Resources": resources,
         "Outputs": {"Bucket": {"Value": {"Ref": "Bucket"}},
                     **{f"{role.title()}Role": {"Value": {"Fn::GetAtt": [f"{role.title()}Role", "Arn"]}}
-                       for role in PEOPLE}},
+                       for role in PEOPLE},
+                    **_bringing_back(names, models, targets)},
     }
+
+
+def _thresholds(resources: dict[str, Any]) -> dict[str, Any]:
+    """Which of the thresholds that can be chosen do the alarms of this stack name?"""
+    named = [one["Properties"].get("Threshold") for one in resources.values()]
+    return {name: {"Type": "Number", "Default": default, "MinValue": 1, "Description": description}
+            for name, (default, description) in PARAMETERS.items() if {"Ref": name} in named}
+
+
+def _bringing_back(names: Names, models: Sequence[str], targets: Sequence[str]) -> dict[str, Any]:
+    """What may be copied into ``sagemaker.alarms`` of the slipway.yaml that each model is deployed with?"""
+    own = {number: f"{names.settings.prefix}-{model}" for number, model in enumerate(models, start=1)}
+    if "sagemaker" not in targets or names.settings.sagemaker.serverless:
+        return {}
+    return {f"RollbackAlarms{number}": {"Value": ", ".join(bringing_back(name))} for number, name in own.items()
+            if ENDPOINT.fullmatch(name)}
 
 
 def substituted(resource: dict[str, Any]) -> dict[str, Any]:
@@ -81,7 +101,6 @@ def _bucket(names: Names) -> dict[str, Any]:
     no_tls = {"Sid": "OnlyTls", "Effect": "Deny", "Principal": "*", "Action": "s3:*",
               "Resource": [*names.s3(), *names.s3("*")], "Condition": {"Bool": {"aws:SecureTransport": "false"}}}
     blocked = ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets")
-    unfinished = {"Id": "Unfinished", "Status": "Enabled", "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7}}
     return substituted({
         "Bucket": {"Type": "AWS::S3::Bucket", "DeletionPolicy": "Retain", "UpdateReplacePolicy": "Retain",
                    "Properties": {
@@ -90,10 +109,24 @@ def _bucket(names: Names) -> dict[str, Any]:
                        "OwnershipControls": {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]},
                        "PublicAccessBlockConfiguration": dict.fromkeys(blocked, True),
                        "BucketEncryption": {"ServerSideEncryptionConfiguration": [encryption]},
-                       "LifecycleConfiguration": {"Rules": [unfinished]}}},
+                       "LifecycleConfiguration": {"Rules": lifecycle(names.settings)}}},
         "BucketPolicy": {"Type": "AWS::S3::BucketPolicy", "Properties": {
             "Bucket": {"Ref": "Bucket"}, "PolicyDocument": {"Version": "2012-10-17", "Statement": [no_tls]}}},
     })
+
+
+def lifecycle(settings: Settings) -> list[dict[str, Any]]:
+    """By which rules does S3 remove what nobody does: parts of uploads that were given up, and what was asked once?
+
+    None removes releases, layers or journals. The bucket keeps versions: an object that expires is a version no
+    longer current, which goes a day later, and the marker left of it goes with the same rule.
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/lifecycle-expire-general-considerations.html, read 2026-11.
+    """
+    later = settings.sagemaker.asynchronous or AsynchronousSettings()
+    return [{"Id": "Unfinished", "Status": "Enabled", "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7}},
+            *({"Id": name, "Status": "Enabled", "Prefix": prefix, "ExpirationInDays": settings.sagemaker.days,
+               "NoncurrentVersionExpiration": {"NoncurrentDays": 1}}
+              for name, prefix in (("Shadows", SHADOWS), ("Asynchronous", f"{later.to}/")))]
 
 
 def _roles(names: Names, targets: Sequence[str]) -> dict[str, Any]:
@@ -118,40 +151,3 @@ def _role(names: Names, name: str, principal: dict[str, Any], role: str, targets
         "RoleName": name, "Policies": policies,
         "AssumeRolePolicyDocument": {"Version": "2012-10-17", "Statement": [trust]},
     }})
-
-
-def _alarms(names: Names, models: Sequence[str]) -> dict[str, Any]:
-    if not models:
-        return {"FunctionsFail": _alarm("any function of the account fails", "Errors", [])}
-    made = {}
-    for number, model in enumerate(models, start=1):
-        function = f"{names.settings.prefix}-{model}"
-        alias = [{"Name": "FunctionName", "Value": function}, {"Name": "Resource", "Value": f"{function}:production"}]
-        made[f"Fails{number}"] = _alarm(f"{function} fails", "Errors", alias)
-        made[f"Throttled{number}"] = _alarm(f"{function} is throttled", "Throttles", alias[:1])
-    return made
-
-
-def _alarm(description: str, metric: str, dimensions: list[dict[str, str]]) -> dict[str, Any]:
-    topic = {"Fn::If": ["HasTopic", [{"Ref": "AlarmTopic"}], {"Ref": "AWS::NoValue"}]}
-    return {"Type": "AWS::CloudWatch::Alarm", "Properties": {
-        "AlarmDescription": description, "Namespace": "AWS/Lambda", "MetricName": metric, "Dimensions": dimensions,
-        "Statistic": "Sum", "Period": 60, "EvaluationPeriods": 3, "DatapointsToAlarm": 2, "Threshold": 0,
-        "ComparisonOperator": "GreaterThanThreshold", "TreatMissingData": "notBreaching", "AlarmActions": topic}}
-
-
-def _dashboard(names: Names) -> dict[str, Any]:
-    widgets = [_widget(names, number, title, metric, statistic) for number, (title, metric, statistic) in enumerate((
-        ("Requests", "Invocations", "Sum"), ("Errors", "Errors", "Sum"), ("Throttles", "Throttles", "Sum"),
-        ("Milliseconds, 95th percentile", "Duration", "p95")))]
-    return {"Type": "AWS::CloudWatch::Dashboard", "Properties": {
-        "DashboardName": names.settings.prefix, "DashboardBody": {"Fn::Sub": json.dumps({"widgets": widgets})}}}
-
-
-def _widget(names: Names, number: int, title: str, metric: str, statistic: str) -> dict[str, Any]:
-    words = names.settings.prefix.replace("-", " ")  # SEARCH finds whole words; quoted, it would want the whole name
-    found = (f"SEARCH('{{AWS/Lambda,FunctionName}} MetricName=\"{metric}\" FunctionName=({words})', "
-             f"'{statistic}', 60)")
-    return {"type": "metric", "width": 12, "height": 6, "x": 12 * (number % 2), "y": 6 * (number // 2),
-            "properties": {"title": title, "region": names.account.region, "period": 60, "view": "timeSeries",
-                           "metrics": [[{"expression": found, "id": f"e{number}"}]]}}

@@ -18,12 +18,13 @@ import boto3
 import numpy as np
 import pytest
 
-from serving import Aws
+from serving import Aws, Settings
 from serving.aws import ModelState, ScalingState
 from serving.config import load
 from serving.errors import GoldenFailed
 from serving.execution import execute
 from serving.golden import Golden, read_golden
+from serving.iam import template
 from serving.plan import Plan
 from serving.targets.sagemaker.execution import settled
 from serving.targets.sagemaker.steps import AskGolden
@@ -359,19 +360,21 @@ def callers() -> Iterator[None]:
         thread.join(20)
 
 
-def test_a_release_that_takes_longer_is_sent_back_by_the_alarm_on_its_latency(
+def test_a_release_that_takes_longer_is_sent_back_by_the_stacks_alarm_on_its_latency(
     second: None, slow_files: Path
 ) -> None:
-    by_hand("cloudwatch", "put_metric_alarm", AlarmName="slow", Namespace="AWS/SageMaker", MetricName="ModelLatency",
-            Dimensions=[{"Name": "EndpointName", "Value": ENDPOINT}, {"Name": "VariantName", "Value": "production"}],
-            ExtendedStatistic="p75", Period=60, EvaluationPeriods=1, Threshold=SLOW_MICROSECONDS,
-            ComparisonOperator="GreaterThanThreshold", TreatMissingData="notBreaching")
+    stack = template(Settings(), ["images"], ["sagemaker"])
+    alarm, name = stack["Resources"]["EndpointSlow1"]["Properties"], f"{ENDPOINT}-p90"
+    assert name in stack["Outputs"]["RollbackAlarms1"]["Value"].split(", ")
+    one_minute = {"EvaluationPeriods": 1, "DatapointsToAlarm": 1}  # of three, so that nobody waits for two
+    by_hand("cloudwatch", "put_metric_alarm", **{**alarm, **one_minute, "Threshold": SLOW_MICROSECONDS,
+                                                 "AlarmActions": []})
     registered(slow_files, 3)
-    configure(canary={"size": 50, "wait": 3600}, alarms=["slow"])
+    configure(canary={"size": 50, "wait": 3600}, alarms=[name])
     with callers():
         result = slip("deploy", "images", *TARGET, "--json")
     said = str(result.exception)
-    assert "these alarms are in ALARM: slow (slow: ModelLatency p75 GreaterThanThreshold 25000)" in said
+    assert f"these alarms are in ALARM: {name} ({name}: ModelLatency p90 GreaterThanThreshold 25000)" in said
     (judged,) = json.loads(result.stdout)["judged"]
-    assert (judged["test"], judged["verdict"]) == ("slow", "broken")
+    assert (judged["test"], judged["verdict"]) == (name, "broken")
     assert served() == 2
