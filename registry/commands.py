@@ -39,11 +39,12 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for 
 
 
 def _find(version: tuple[str, int]) -> ModelVersion:
-    from registry import mlflow_store, reading
+    from registry import mlflow_store, policy, reading
 
     mlflow_store.connect_existing()
-    found, warning = mlflow_store.model_version(*version), reading.advice()
-    if warning:
+    found, advice = mlflow_store.model_version(*version), reading.advice()
+    strangers = policy.load().strangers(lambda: [model.name for model in reading.reader().models()])
+    for warning in (*([advice] if advice else []), *strangers):
         click.echo(f"warning: {warning}", err=True)
     return found
 

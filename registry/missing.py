@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from difflib import get_close_matches
 
 _SHOWN = 10
@@ -25,3 +25,12 @@ def version(name: str, number: int, numbers: Sequence[int]) -> str:
     *first, last = map(str, sorted(numbers)[-_SHOWN:])
     before = f"{'older ones, ' if len(numbers) > _SHOWN else ''}{', '.join(first)} and " if first else ""
     return f"{name} has no version {number}; it has {before}{last}. Next: slipway history {name}"
+
+
+def in_policy(source: str, named: Iterable[str], registered: Collection[str]) -> Iterator[str]:
+    """Which models does a policy name that nobody registered? A warning, not a fault: they may come yet."""
+    for name in named:
+        if name not in registered:
+            near = get_close_matches(name, registered, 1)
+            told = f"no such registered model{f'; the nearest is {near[0]}' if near else ''}"
+            yield f"{source}: models: {name}: {told}. Its rules hold for nothing until there is one"

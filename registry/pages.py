@@ -15,6 +15,7 @@ from typing import Protocol
 
 from flask import Blueprint, Response, g, make_response, redirect, request
 from jinja2 import Environment, FileSystemLoader
+from mlflow.exceptions import MlflowException
 
 from registry import telling
 from registry.identity import current_actor
@@ -58,6 +59,9 @@ class Registry(Protocol):
     def shown(self, name: str, version: int) -> tuple[Shown, Shown | None] | None:
         """One version and the champion beside it; None when there is no such version."""
 
+    def strangers(self) -> list[str]:
+        """What is said of each model that the policy names and nobody registered."""
+
     def said_of(self, name: str) -> list[Entry]:
         """The ledger's entries of one model, all its versions."""
 
@@ -81,7 +85,7 @@ def pages(server: Server) -> Blueprint:
     @made.get("", strict_slashes=False)
     def waiting() -> Response:
         """What waits for an approval?"""
-        return _page(server, "waiting.html", rows=server.registry().waiting())
+        return _waiting(server)
 
     @made.get("/<path:model>/<int:number>")
     def version(model: str, number: int) -> Response:
@@ -93,7 +97,17 @@ def pages(server: Server) -> Blueprint:
         """Write down a reviewer's word; a refusal is shown, not raised."""
         return _decided(server, model, number)
 
+    @made.errorhandler(MlflowException)
+    def cannot(error: MlflowException) -> Response:
+        """What stands in the way of every page, as a policy that is not understood does, and what to do?"""
+        return _page(server, "cannot.html", 500, said=str(error.message))
+
     return made
+
+
+def _waiting(server: Server, status: int = 200) -> Response:
+    registry = server.registry()
+    return _page(server, "waiting.html", status, rows=registry.waiting(), strangers=registry.strangers())
 
 
 def _decided(server: Server, model: str, number: int) -> Response:
@@ -116,7 +130,7 @@ def _version(server: Server, model: str, number: int, said: str, status: int = 2
     registry = server.registry()
     found = registry.shown(model, number)
     if found is None:
-        return _page(server, "waiting.html", 404, rows=registry.waiting())
+        return _waiting(server, 404)
     (row, champion), entries = found, registry.said_of(model)
     return _page(
         server, "version.html", status, row=row, champion=champion, said=said,

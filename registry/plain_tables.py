@@ -48,6 +48,11 @@ def aliases(session: Session | sa.Connection, workspace: str, name: str) -> dict
     return {str(row.alias): int(row.version) for row in session.execute(_ALIASES, asked(workspace, name))}
 
 
+def names(session: Session, workspace: str) -> list[str]:
+    """The names of all registered models."""
+    return [str(name) for name in session.scalars(sa.select(MODELS.c.name).where(MODELS.c.workspace == workspace))]
+
+
 def touch(session: Session, workspace: str, name: str, now: int) -> None:
     """A model was changed at this time (ms)."""
     session.execute(_TOUCH, {**asked(workspace, name), "now": now})

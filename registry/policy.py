@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from registry import policy_file
+from registry import missing, policy_file
 from registry.errors import PolicyInvalid
 from registry.gates import GateRules, NotWorse
 from registry.policy_file import BUILT_IN, ApprovalsShape, GatesShape, PolicyShape, RulesShape, laid_over
@@ -64,6 +64,10 @@ class Policy:
         if made is None:  # laid over one another once: every move asks
             made = self._made[asked] = self._laid(model, stage)
         return made
+
+    def strangers(self, registered: Callable[[], Collection[str]]) -> list[str]:
+        """What is said of each model that the policy names and nobody registered; asks only where it names any."""
+        return list(missing.in_policy(self.source, self.shape.models, registered())) if self.shape.models else []
 
     def _laid(self, model: str, stage: Stage) -> StageRules:
         layers: list[RulesShape] = [self.shape.defaults]

@@ -11,6 +11,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -20,6 +22,7 @@ from mlflow.environment_variables import _MLFLOW_SGI_NAME
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, PERMISSION_DENIED
 from mlflow.server import app as mlflow_app
+from mlflow.server.constants import REGISTRY_STORE_URI_ENV_VAR
 from mlflow.server.handlers import (
     _add_static_prefix,
     _get_model_registry_store,
@@ -30,10 +33,15 @@ from mlflow.server.handlers import (
     catch_mlflow_exception,
 )
 
+from registry import policy
+from registry.errors import PolicyInvalid, RegistryError
 from registry.freeze import written_to
 from registry.pages import RunShown, Server, pages
+from registry.read_database import DatabaseReader
 from registry.store import GovernedStore
 from registry.whereabouts import SCHEME
+
+_log = logging.getLogger(__name__)
 
 
 def create_app(app: Flask = mlflow_app) -> object:
@@ -71,8 +79,24 @@ def _add_to(app: Flask) -> frozenset[str]:
     for path in paths:
         app.add_url_rule(path, f"slipway_ledger {path}", read_ledger, methods=["GET"])
     app.before_request(_refuse_frozen)
+    _warn_of_policy()
     app.register_blueprint(pages(Server(governed_store, run_shown, _add_static_prefix(""))))
     return paths
+
+
+def _warn_of_policy() -> None:
+    """Say at the start what is wrong with the policy, rather than at the first move that it stands in the way of."""
+    uri = os.environ.get(REGISTRY_STORE_URI_ENV_VAR, "")
+    if not uri.startswith(SCHEME):
+        return
+    database = DatabaseReader(uri.removeprefix(SCHEME))  # the store itself is made later, and makes tables
+    try:
+        for warning in policy.load().strangers(lambda: [model.name for model in database.models()]):
+            _log.warning("%s", warning)
+    except PolicyInvalid as error:
+        _log.warning("until this is mended nothing can be moved: %s", error)
+    except RegistryError as error:
+        _log.warning("%s", error)
 
 
 @catch_mlflow_exception  # type: ignore[untyped-decorator]  # MLflow's, without annotations

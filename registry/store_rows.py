@@ -21,7 +21,7 @@ from mlflow.store.model_registry.dbmodels.models import SqlModelVersion
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy.orm import Session
 
-from registry import plain_tables, tables
+from registry import plain_tables, policy, tables
 from registry.book import Book, Found
 from registry.errors import PolicyInvalid, PromotionRefused
 from registry.gates import Champion
@@ -127,6 +127,12 @@ class StoreRows(Ledgered, SqlAlchemyStore):
                 return None
             return self._view(book, found, champion), self._view(book, champion, champion) if champion else None
 
+    def strangers(self) -> list[str]:
+        """What is said of each model that the policy names and nobody registered."""
+        with self._reading() as book:
+            where = self._get_active_workspace()
+            return policy.load().strangers(lambda: plain_tables.names(book.session, where))
+
     def waiting(self, limit: int = 50) -> list[Shown]:
         """The versions checked last not in Production nor archived, in as many queries however many wait."""
         with self._reading() as book:
@@ -153,7 +159,10 @@ class StoreRows(Ledgered, SqlAlchemyStore):
     @contextmanager
     def _reading(self) -> Iterator[OpenBook]:
         with self.ManagedSessionMaker() as session:
-            yield OpenBook(tables.Chain(session), current_actor(), self._clock(), None, session)
+            try:
+                yield OpenBook(tables.Chain(session), current_actor(), self._clock(), None, session)
+            except PolicyInvalid as error:
+                raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from error
 
     def _view(self, book: OpenBook, found: Found, champion: Found | None) -> Shown:
         case = Case(

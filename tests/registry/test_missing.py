@@ -54,3 +54,18 @@ def test_of_many_only_ten_are_named() -> None:
     models = [f"m{number}" for number in range(10, 30)]
     assert missing.model("other", models).endswith("m19 and 10 more. Next: name one of these, or slipway train")
     assert "it has older ones, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 12." in missing.version("m", 99, range(1, 13))
+
+
+def test_a_model_that_only_the_policy_names_is_warned_of_with_the_nearest(world: World) -> None:
+    world.candidate()
+    (world.folder / "policy.yaml").write_text("schema: 1\nmodels: {imgaes: {}, zebra: {}, images: {}}\n")
+    until = ". Its rules hold for nothing until there is one\n"
+    told = CliRunner().invoke(commands.check, ["images/1"])
+    assert told.exit_code == 0
+    assert told.stderr.startswith(
+        f"warning: policy.yaml: models: imgaes: no such registered model; the nearest is images{until}"
+        f"warning: policy.yaml: models: zebra: no such registered model{until}"
+    )
+    assert told.stderr.count("imgaes") == 1
+    moved = CliRunner().invoke(commands.promote, ["images/1", "--to", "Staging"])
+    assert moved.stderr.count("the nearest is images") == 1

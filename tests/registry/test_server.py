@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import mlflow
 import pytest
@@ -10,6 +12,7 @@ import requests
 
 from registry import ReleaseMissing, Stage, check, mlflow_store, release
 from registry.wire import WordShape
+from tests.registry.servers import running
 from tests.registry.world import World
 
 
@@ -94,3 +97,23 @@ def test_approved_files_cannot_be_written_and_others_can(server: str, remote: Wo
     for folder in (path, path.rsplit("/", 1)[0], f"{path}/note.txt"):
         assert requests.delete(url, params={"path": folder}, timeout=10).status_code == 403
     assert requests.get(f"{url}/{path}/note.txt", timeout=10).content == b"before"
+
+
+def test_a_server_tells_of_models_that_only_its_policy_names_and_of_a_policy_it_does_not_understand(
+    tmp_path: Path, pristine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(pristine, tmp_path / "mlflow.db")
+    monkeypatch.chdir(tmp_path)
+    named, wrong = "schema: 1\nmodels: {imgaes: {}}\n", "schema: 1\nci: [yes]\n"
+    told = "policy.yaml: models: imgaes: no such registered model"
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(named)
+    with running(tmp_path, "slipway", {"SLIPWAY_POLICY": str(policy)}) as address:
+        assert f"{told}. Its rules hold" in (tmp_path / "server.log").read_text()
+        mlflow.MlflowClient(tracking_uri=address).create_registered_model("images")
+        assert f"{told}; the nearest is images" in requests.get(f"{address}/slipway/approvals", timeout=30).text
+        policy.write_text(wrong)
+        for page in ("", "/images/1"):
+            answer = requests.get(f"{address}/slipway/approvals{page}", timeout=30)
+            assert answer.status_code == 500
+            assert "policy.yaml:2: ci.0: found true, wanted text. Next: correct line 2" in answer.text
