@@ -1,45 +1,45 @@
 """Which artefacts may not change any more? Paths only; no I/O happens here.
 
-MLflow's server writes artefacts for its clients under `.../mlflow-artifacts/artifacts/<path>` (PUT, DELETE) and, in
-parts, under `.../mlflow-artifacts/mpu/<verb>/<path>`. A version's files, once approved, stay as they were approved.
+MLflow's server keeps artefacts for its clients under paths of its own, whatever store is behind it. A version's files,
+once approved, stay as they were approved.
 """
 
 from __future__ import annotations
 
 import posixpath
-import re
 from urllib.parse import unquote, urlsplit
 
-_WRITES = frozenset({"PUT", "POST", "DELETE", "PATCH"})
-_ROUTE = re.compile(r"/mlflow-artifacts/(?:artifacts|mpu/[a-z]+)(?:/(?P<path>.*))?$", re.DOTALL)
 _ANCHOR = "/mlflow-artifacts/artifacts/"
 
 
-def stored_at(location: str) -> str | None:
-    """The path under which the server's artefact routes reach a version's files; None when they do not.
+def stored_at(location: str, served_from: str = "") -> str | None:
+    """The path by which the server reaches a version's files for its clients; None when it does not.
 
-    Files in a bucket that clients write to directly are out of the server's reach: there the bucket's policy must hold
-    them, and the digest shows what it did not.
+    `served_from`: where the server keeps what it serves (`--artifacts-destination`), so that a version registered by
+    that address is the same files. Files elsewhere, in a bucket that clients write to directly, are out of the server's
+    reach: there the bucket's policy must hold them, and the digest shows what it did not.
     """
     parts = urlsplit(location)
     if parts.scheme == "mlflow-artifacts":
-        return _plain(parts.path)
+        return plain(parts.path)
     if parts.scheme in ("http", "https") and _ANCHOR in parts.path:
-        return _plain(parts.path.split(_ANCHOR, 1)[1])
-    return None
-
-
-def written_to(method: str, path: str, query_path: str | None = None) -> str | None:
-    """The artefact path that a request would change; None when it changes none.
-
-    `query_path` is the `path` parameter, by which MLflow's DELETE names a folder.
-    """
-    if method.upper() not in _WRITES:
+        return plain(parts.path.split(_ANCHOR, 1)[1])
+    root, place = whole(served_from), whole(location)
+    if not served_from or not f"{place}/".startswith(f"{root}/"):
         return None
-    found = _ROUTE.search(path)
-    if not found:
-        return None
-    return _plain(found["path"] or query_path or "")
+    return place.removeprefix(root).strip("/")
+
+
+def whole(location: str) -> str:
+    """One spelling of an address outside the server: scheme, host and path; a file's path has none of the first two."""
+    parts = urlsplit(location)
+    scheme = parts.scheme if parts.scheme != "file" else ""
+    return f"{scheme}:{plain(f'{parts.netloc}/{parts.path}')}"
+
+
+def overlap(one: str, other: str) -> bool:
+    """Is one of two addresses at, above or below the other?"""
+    return f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/")
 
 
 def ancestors(path: str) -> tuple[str, ...]:
@@ -48,11 +48,8 @@ def ancestors(path: str) -> tuple[str, ...]:
     return tuple("/".join(parts[:end]) for end in range(len(parts), 0, -1))
 
 
-def _plain(path: str) -> str:
+def plain(path: str) -> str:
     """One spelling: escapes undone however often they were applied, no dots, no doubled or outer slashes."""
-    for _ in range(5):
-        undone = unquote(path)
-        if undone == path:
-            break
+    while (undone := unquote(path)) != path:
         path = undone
     return posixpath.normpath("/" + path.replace("\\", "/")).strip("/")

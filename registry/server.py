@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Callable
@@ -35,7 +34,7 @@ from mlflow.server.handlers import (
 
 from registry import policy
 from registry.errors import PolicyInvalid, RegistryError
-from registry.freeze import written_to
+from registry.guarded import guard
 from registry.pages import RunShown, Server, pages
 from registry.read_database import DatabaseReader
 from registry.store import GovernedStore
@@ -51,7 +50,8 @@ def create_app(app: Flask = mlflow_app) -> object:
         return app
     from mlflow.server.fastapi_app import create_fastapi_app
 
-    return _frozen(create_fastapi_app(app))
+    made: object = create_fastapi_app(app)
+    return made
 
 
 def create_app_auth(app: Flask = mlflow_app) -> object:
@@ -60,7 +60,7 @@ def create_app_auth(app: Flask = mlflow_app) -> object:
 
     from registry import token_login
 
-    made = auth.create_app(app)
+    made: object = auth.create_app(app)
     ledger, theirs = _add_to(app), auth._find_validator
     pages_and_tokens = (_add_static_prefix("/slipway/approvals"), *token_login.add_routes(app))
 
@@ -70,7 +70,7 @@ def create_app_auth(app: Flask = mlflow_app) -> object:
         return auth._allow_authenticated if ours else theirs(req)
 
     auth._find_validator = find_validator  # it offers no door for routes that it does not know
-    return made if made is app else _frozen(made)
+    return made
 
 
 def _add_to(app: Flask) -> frozenset[str]:
@@ -78,7 +78,7 @@ def _add_to(app: Flask) -> frozenset[str]:
     paths = frozenset(_get_paths("/slipway/ledger"))
     for path in paths:
         app.add_url_rule(path, f"slipway_ledger {path}", read_ledger, methods=["GET"])
-    app.before_request(_refuse_frozen)
+    guard(refuse_frozen)
     _warn_of_policy()
     app.register_blueprint(pages(Server(governed_store, run_shown, _add_static_prefix(""))))
     return paths
@@ -170,48 +170,18 @@ def _plots(root: str) -> tuple[str, ...]:
 # --- approved artefacts are frozen
 
 
-def refusal(method: str, path: str, query_path: str | None) -> MlflowException | None:
-    """Would this request change the files of an approved version? Then this is why not."""
-    artefact = written_to(method, path, query_path)
-    if artefact is None:
-        return None
+def refuse_frozen(path: str | None, address: str) -> None:
+    """Would this write change the files of an approved version? `path`: as this server serves it, if it does.
+
+    Raises:
+        MlflowException: 403, naming the version.
+    """
     store = _get_model_registry_store()
-    version = store.frozen_by(artefact) if isinstance(store, GovernedStore) else None
-    if version is None:
-        return None
-    return MlflowException(
-        f"{artefact or 'everything'} cannot be changed: the files of {version} are approved. Next: log a new model",
-        error_code=PERMISSION_DENIED,
-    )
-
-
-@catch_mlflow_exception  # type: ignore[untyped-decorator]  # MLflow's, without annotations
-def _refuse_frozen() -> None:
-    refused = refusal(request.method, request.path, request.args.get("path"))
-    if refused:
-        raise refused
-
-
-def _frozen(asgi: Any) -> object:
-    """The same for the routes that never reach Flask; MLflow's artefact upload is one."""
-    from anyio import to_thread
-    from starlette.middleware import Middleware
-    from starlette.middleware.base import BaseHTTPMiddleware
-    from starlette.requests import Request
-    from starlette.responses import JSONResponse
-    from starlette.routing import Match, Mount
-
-    native = [route for route in asgi.routes if not isinstance(route, Mount)]  # the one mount is Flask
-
-    async def refuse_frozen(asked: Request, call_next: Any) -> Any:
-        if not any(route.matches(asked.scope)[0] is Match.FULL for route in native):
-            return await call_next(asked)
-        path, query = asked.scope["path"], asked.query_params.get("path")
-        refused = await to_thread.run_sync(refusal, asked.method, path, query)
-        if refused:
-            return JSONResponse(json.loads(refused.serialize_as_json()), refused.get_http_status_code())
-        return await call_next(asked)
-
-    # Appended, not added: the innermost, so that basic-auth has asked for a login before we say what is frozen.
-    asgi.user_middleware.append(Middleware(BaseHTTPMiddleware, dispatch=refuse_frozen))
-    return asgi
+    if not isinstance(store, GovernedStore):
+        return
+    version = store.approved_at(address) if path is None else store.frozen_by(path)
+    if version:
+        raise MlflowException(
+            f"{path or address} cannot be changed: the files of {version} are approved. Next: log a new model",
+            error_code=PERMISSION_DENIED,
+        )

@@ -24,6 +24,7 @@ from registry import plain_tables, shown
 from registry.book import TAKERS, Found
 from registry.errors import PromotionRefused
 from registry.gates import rival
+from registry.origins import settled
 from registry.promotion import Case, decide, judged
 from registry.store_rows import OpenBook, StoreRows, found_in
 from registry.views import Refusal
@@ -178,7 +179,7 @@ class GovernedStore(StoreRows):
         **kwargs: Any,
     ) -> MlflowVersion:
         """Register a version; slipway's tags on it (a copy carries them) are left out, its authors written down."""
-        kept = [tag for tag in tags or () if not shown.is_protected(tag.key)]
+        kept, source = [tag for tag in tags or () if not shown.is_protected(tag.key)], settled(source, run_id)
         with self._sessions.transaction() as session:
             made = super().create_model_version(name, source, run_id, kept, *args, **kwargs)
             with self._book() as book:

@@ -24,12 +24,14 @@ from sqlalchemy.orm import Session
 from registry import plain_tables, policy, tables
 from registry.book import Book, Found
 from registry.errors import PolicyInvalid, PromotionRefused
+from registry.freeze import overlap, stored_at, whole
 from registry.gates import Champion
 from registry.identity import NOBODY, current_actor, current_call
 from registry.ledgered import Ledgered
 from registry.one_session import OneSession
 from registry.promotion import Case, decide
 from registry.views import Shown
+from registry.whereabouts import served_from
 from registry.words import Actor, ModelVersion, Stage
 
 
@@ -114,6 +116,15 @@ class StoreRows(Ledgered, SqlAlchemyStore):
     def _found(self, book: OpenBook, name: str, version: int | str) -> Found:
         return found_in(self._get_sql_model_version(book.session, name, int(version)))
 
+    def approved_at(self, address: str) -> str | None:
+        """Which approved version has its files at, above or below an address that this server does not serve?"""
+        with self._reading() as book:
+            rows = self._get_query(book.session, SqlModelVersion).filter(
+                SqlModelVersion.current_stage != STAGE_DELETED_INTERNAL
+            )
+            there = (found for found in map(found_in, rows) if overlap(whole(found.location), address))
+            return next((str(found) for found in there if book.standing(found).protected), None)
+
     # --- what a reviewer looks at
 
     def shown(self, name: str, version: int) -> tuple[Shown, Shown | None] | None:
@@ -179,4 +190,10 @@ def found_in(row: Any) -> Found:
         name=row.name, number=int(row.version), run_id=row.run_id or "", source=row.source or "",
         stage=Stage(row.current_stage),
     )  # fmt: skip
-    return Found(version, int(row.creation_time), row.storage_location or row.source or "")
+    return Found(version, int(row.creation_time), _served(row.storage_location or row.source or ""))
+
+
+def _served(location: str) -> str:
+    """Files by the path that a server gives out, where we are one and they were registered by their address."""
+    path = stored_at(location, served_from())
+    return location if path is None else f"mlflow-artifacts:/{path}"

@@ -211,7 +211,8 @@ def freeze(session: Session, path: str, model: str, version: int) -> None:
 def frozen_by(session: Session, path: str) -> str | None:
     """Which approved version has its files at, above or below this path? `images/3`, or None."""
     at_or_above = FROZEN.c.path.in_(ancestors(path))
-    below = sa.and_(FROZEN.c.path > f"{path}/", FROZEN.c.path < f"{path}0") if path else sa.true()
+    # Not by a range: where a database sorts as people do, `a/b` does not lie between `a/` and `a0`.
+    below = FROZEN.c.path.startswith(f"{path}/", autoescape=True) if path else sa.true()
     row = session.execute(sa.select(FROZEN.c.model, FROZEN.c.version).where(sa.or_(at_or_above, below))).first()
     return f"{row.model}/{row.version}" if row else None
 

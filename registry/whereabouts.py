@@ -68,3 +68,9 @@ def require_file(uri: str) -> None:
 def reason(told: str) -> str:
     """What an HTTP client's error comes down to, in few words."""
     return next((words for mark, words in _REASONS.items() if mark.lower() in told.lower()), told)
+
+
+def served_from() -> str:
+    """Where the MLflow server that we are in keeps the artefacts that it serves; empty where there is none."""
+    told = os.environ.get("_MLFLOW_SERVER_ARTIFACT_DESTINATION", "")  # set by `mlflow server` for its workers
+    return told if "://" in told or not told else str(Path(told.removeprefix("file:")).absolute())

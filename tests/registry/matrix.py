@@ -127,7 +127,7 @@ class Registry:
     def file(self, who: str | None, method: str, name: str) -> requests.Response:
         root = self.run["artifact_uri"].removeprefix("mlflow-artifacts:/")
         if method == "DELETE":
-            return self.ask(who, method, "mlflow-artifacts/artifacts", params={"path": f"{root}/{name}"})
+            return self.ask(who, method, f"mlflow-artifacts/artifacts/{root}/{name}")
         return self.ask(who, method, f"mlflow-artifacts/artifacts/{root}/{name}/MLmodel", data=b"changed")
 
     def describe(self, who: str | None, name: str) -> requests.Response:

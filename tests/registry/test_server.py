@@ -95,7 +95,7 @@ def test_approved_files_cannot_be_written_and_others_can(server: str, remote: Wo
     for spelled in (path, f"/{path}", path.replace("artifacts", "artif%61cts"), f"{path}/../artifacts"):
         assert requests.put(f"{url}/{spelled}/note.txt", data=b"after", timeout=10).status_code in (400, 403)
     for folder in (path, path.rsplit("/", 1)[0], f"{path}/note.txt"):
-        assert requests.delete(url, params={"path": folder}, timeout=10).status_code == 403
+        assert requests.delete(f"{url}/{folder}", timeout=10).status_code == 403
     assert requests.get(f"{url}/{path}/note.txt", timeout=10).content == b"before"
 
 
