@@ -23,7 +23,7 @@ FORBIDDEN = {("registry", "train"), ("registry", "serving"), ("train", "serving"
 EDGES = {
     "mlflow": ("train/tracking.py", "registry/mlflow_store.py", "registry/model_files.py", "registry/store.py",
                "registry/store_rows.py", "registry/server.py", "registry/pages.py", "registry/identity.py",
-               "registry/token_login.py", "serving/mlflow_plugin.py"),
+               "registry/token_login.py", "registry/guarded.py", "registry/origins.py", "serving/mlflow_plugin.py"),
     "boto3": ("serving/aws/",),
     "botocore": ("serving/aws/", "serving/localaws/"),
     "sagemaker": ("serving/targets/sagemaker/",),
