@@ -84,8 +84,7 @@ def _files(files: Sequence[str], forbidden: Sequence[str]) -> Verdict:
 
 def _fits(name: str, found: Mapping[str, float]) -> bool:
     """Does this rule speak of this kind of model? Where nothing was measured every rule does, and blocks."""
-    of_numbers = bool(found) and found.keys() >= NUMERIC
-    return (name in NUMERIC) == of_numbers if found else True
+    return not found or (name in NUMERIC) == (found.keys() >= NUMERIC)
 
 
 def _floor(name: str, floor: float, found: float | None) -> Verdict:
@@ -165,5 +164,5 @@ def paired_interval(only_candidate: int, only_champion: int, rows: int) -> tuple
     """
     b, c, n = only_candidate + 0.5, only_champion + 0.5, rows + 2
     middle = (b - c) / n
-    half = 1.959964 * math.sqrt(max(0.0, b + c - (b - c) ** 2 / n)) / n
+    half = 1.959964 * math.sqrt(b + c - (b - c) ** 2 / n) / n
     return max(-1.0, middle - half), min(1.0, middle + half)

@@ -122,7 +122,7 @@ def _overridden(weighed: Decision, case: Case, rules: StageRules) -> Decision:
         reasons.append(f"{mover} may not break the glass")
     if case.standing.evidence is None:
         reasons.append(NEVER_CHECKED)
-    step = f"slipway check {case.subject}" if not reasons[:1] or reasons == [NEVER_CHECKED] else weighed.next_step
+    step = f"slipway check {case.subject}" if reasons == [NEVER_CHECKED] else weighed.next_step
     return replace(weighed, reasons=tuple(reasons), overridden=weighed.reasons, next_step=step)
 
 
@@ -175,8 +175,7 @@ def _implied(case: Case, now: datetime) -> tuple[Approval, ...]:
     evidence, mover = case.standing.evidence, case.mover
     if evidence is None or not mover.verified or case.target is not Stage.PRODUCTION or case.glass is not None:
         return ()
-    said = (*(a.approver.name for a in case.standing.approvals if a.digest == evidence.digest),)
-    if mover.name in said:
+    if any((a.approver.name, a.digest) == (mover.name, evidence.digest) for a in case.standing.approvals):
         return ()
     return (Approval(mover, evidence.digest, now, "by moving it to Production", evidence.entry, entry=0),)
 

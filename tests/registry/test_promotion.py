@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -188,3 +189,113 @@ def test_the_glass_breaks_only_for_those_named_logged_in_and_never_without_evide
     assert reasons(asked) == ("root may not break the glass",)
     assert reasons(replace(asked, mover=Actor("root")), named) == ("root (claimed) may not break the glass",)
     assert reasons(replace(asked, standing=replace(asked.standing, evidence=None)), named) == ("never checked",)
+
+
+def checked(asked: Case, **changes: Any) -> Case:
+    """The same case with other evidence."""
+    return replace(asked, standing=replace(asked.standing, evidence=replace(GOOD, **changes)))
+
+
+def test_the_decision_carries_the_verdicts_and_the_approvals_that_it_rests_on() -> None:
+    decision = decide(case([yes(BO), yes(ANA)]), rules(), NOW)
+    assert {verdict.gate for verdict in decision.verdicts} >= {"accuracy", "not_worse", "files"}
+    assert [approval.approver for approval in decision.approvals] == [BO]
+
+
+def test_limits_of_age_are_inclusive() -> None:
+    month = timedelta(days=30)
+    assert not reasons(checked(case([yes(BO, at=NOW - month)]), at=NOW - month))
+    assert not reasons(checked(case([yes(BO, at=NOW)]), at=NOW))
+    assert "expired" in reasons(case([yes(BO, at=NOW - month - timedelta(microseconds=1))]))[0]
+    assert "longer ago" in reasons(checked(case([yes(BO)]), at=NOW - month - timedelta(microseconds=1)))[0]
+
+
+def test_evidence_of_a_login_counts_where_claimed_names_do_not() -> None:
+    strict = rules("defaults: {gates: {evidence_by: [ci]}, approvals: {claimed_names: refuse}}")
+    asked = checked(case([yes(Actor("bo", verified=True))]), by=Actor("ci", verified=True))
+    assert not reasons(asked, strict)
+
+
+def test_moving_to_staging_is_nobodys_approval() -> None:
+    careful = rules("stages: {Staging: {approvals: {needed: 1}}}", Stage.STAGING)
+    asked = replace(case(target=Stage.STAGING, mover=Actor("bo", verified=True)), current=Stage.NONE)
+    assert reasons(asked, careful) == ("no approval (author ana does not count)",)
+    assert not reasons(replace(asked, standing=replace(asked.standing, approvals=(yes(BO),))), careful)
+
+
+def test_moving_what_was_never_checked_approves_nothing() -> None:
+    asked = case(mover=Actor("bo", verified=True))
+    found = reasons(replace(asked, standing=replace(asked.standing, evidence=None)))
+    assert found == ("never checked", "no approval (author ana does not count)")
+
+
+def test_moving_approves_these_bytes_whatever_the_mover_said_of_others() -> None:
+    mover = Actor("bo", verified=True)
+    (implied,) = decide(case([yes(mover, digest=OTHER)], mover=mover), rules(), NOW).approvals
+    assert (implied.digest, implied.at, implied.evidence) == (DIGEST, NOW, GOOD.entry)
+    assert implied.entry == 0, "it is written down with the move"
+
+
+def test_who_approved_already_does_not_approve_again_by_moving() -> None:
+    mover = Actor("bo", verified=True)
+    (said,) = decide(case([yes(mover)], mover=mover), rules(), NOW).approvals
+    assert said.entry == 3
+
+
+def test_a_lapsed_approval_is_renewed_by_approving_and_not_by_moving() -> None:
+    mover = Actor("bo", verified=True)
+    assert "bo's expired" in reasons(case([yes(mover, at=NOW - timedelta(days=31))], mover=mover))[0]
+
+
+def test_the_no_of_somebody_whose_yes_would_not_count_blocks_nothing() -> None:
+    asked = case([yes(BO)])
+    for who in (ANA, CI, Actor("anonymous")):
+        said = replace(asked.standing, rejections=(Rejection(who, DIGEST, NOW, "", entry=4),))
+        assert not reasons(replace(asked, standing=said)), who
+    silent = replace(asked.standing, rejections=(Rejection(CY, DIGEST, NOW, "", entry=4),))
+    assert reasons(replace(asked, standing=silent)) == ("rejected by cy",)
+
+
+def test_where_nobody_has_to_agree_nobodys_no_and_no_missing_author_blocks() -> None:
+    asked = replace(case(target=Stage.STAGING), current=Stage.NONE)
+    no = Rejection(CY, DIGEST, NOW, "", entry=4)
+    unknown = replace(asked.standing, authors=(), rejections=(no,))
+    assert not reasons(replace(asked, standing=unknown), rules(stage=Stage.STAGING))
+    unchecked = replace(unknown, evidence=None)
+    assert reasons(replace(asked, standing=unchecked), rules(stage=Stage.STAGING)) == ("never checked",)
+    assert "never checked" in reasons(replace(case(), standing=replace(unchecked, authors=("ana",))))
+
+
+def test_anybody_may_take_a_version_out_of_staging() -> None:
+    leaving = case(target=Stage.ARCHIVED, mover=CI)
+    decision = decide(leaving, rules(), NOW)
+    assert decision
+    assert (decision.model, decision.version, decision.target) == ("images", 3, Stage.ARCHIVED)
+
+
+NARROW = "stages: {Production: {enter_from: [Staging]}}"
+POOR = (Measure("accuracy", 0.5), *GOOD.measures[1:])
+
+
+@pytest.mark.parametrize(
+    ("asked", "policy", "step"),
+    [
+        (checked(case([yes(BO)]), measures=POOR), "", "slipway check images/3 shows the numbers"),
+        (checked(case([yes(BO)]), measured=None), "", "slipway check images/3"),
+        (case(), "", "slipway approve images/3"),
+        (replace(case(), standing=Standing(evidence=GOOD)), "", "register images anew through slipway"),
+        (replace(case(), current=Stage.NONE), NARROW, "slipway approve images/3"),
+        (replace(case([yes(BO)]), current=Stage.NONE), NARROW, "slipway promote images/3 --to Staging"),
+        (case([yes(BO)]), NARROW.replace("[Staging]", "[Archived]"), "ask whoever keeps policy.yaml"),
+        (replace(case(), glass="the site is down"), "", "slipway approve images/3"),
+        (replace(case(mover=Actor("root", verified=True)), standing=Standing(), glass="the site is down"),
+         "break_glass: [root]", "slipway check images/3"),
+        (replace(case(mover=CI, target=Stage.ARCHIVED), current=Stage.PRODUCTION), "", "log in, or set SLIPWAY_USER"),
+    ],
+)  # fmt: skip
+def test_a_refusal_names_the_step_that_leads_on(asked: Case, policy: str, step: str) -> None:
+    decision = decide(asked, rules(policy), NOW)
+    assert not decision
+    assert decision.next_step.startswith(step)
+    if decision.next_step != step:
+        assert decision.next_step == f"{step}; train a better candidate"
