@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from serving.runtime.core import Predictor
 from serving.runtime.exchange import Exchange
+from serving.runtime.server.app import App
 from serving.runtime.server.batching import Batcher, Pace
-from serving.runtime.server.http import App, Connection
+from serving.runtime.server.http import Connection
 from serving.runtime.server.quick import QuickJson
 from serving.runtime.server.settings import Settings
 from serving.runtime.server.tally import SharedCounts, Tally

@@ -24,8 +24,9 @@ from serving.runtime.core import Predictor
 from serving.runtime.errors import BundleBroken
 from serving.runtime.exchange import Exchange, Request
 from serving.runtime.manifest import sha256
+from serving.runtime.server.app import App
 from serving.runtime.server.batching import Batcher, measure
-from serving.runtime.server.http import App, Connection
+from serving.runtime.server.http import Connection
 from serving.runtime.server.quick import QuickJson
 from serving.runtime.server.settings import Settings
 from serving.runtime.server.tally import SharedCounts, Tally

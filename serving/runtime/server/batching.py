@@ -6,6 +6,7 @@ There is no timer: what one turn of the event loop brought is answered at its en
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from ..errors import RuntimeFault
 from ..exchange import Asked, Exchange, Response
 from .tally import Tally
 
+_log = logging.getLogger(__name__)
+
 # Rows of one batch: as many as are answered in this time, between these numbers. The first to come waits for the last.
 BATCH = 0.001  # seconds
 FEWEST_ROWS, MOST_ROWS = 64, 2048
@@ -30,6 +33,13 @@ class Overloaded(RuntimeFault):
     """Would this request wait too long?"""
 
     status = 503
+
+
+class Unforeseen(RuntimeFault):
+    """Did something fail that nobody thought of? The client is told, and whoever waits behind it is answered."""
+
+    def __init__(self) -> None:
+        super().__init__("the server failed at this request; its log says why")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +175,13 @@ class Batcher:
         return batch
 
     def _answers(self, batch: list[Waiting]) -> list[Blocks | RuntimeFault]:
+        try:
+            return self._together(batch)
+        except Exception:  # noqa: BLE001 - what escaped from here would end the answering of all that wait
+            _log.exception("requests could not be answered")
+            return [Unforeseen()] * len(batch)
+
+    def _together(self, batch: list[Waiting]) -> list[Blocks | RuntimeFault]:
         self._tally.add("batches")
         if len(batch) == 1:
             return [self._run(batch[0].asked.ready)]
@@ -184,10 +201,19 @@ class Batcher:
 
     def _tell(self, batch: list[Waiting], answers: list[Blocks | RuntimeFault]) -> None:
         for waiting, said in zip(batch, answers, strict=True):
-            if isinstance(said, RuntimeFault):
-                waiting.reply(self._exchange.refuse(said))
-            else:
-                waiting.reply(self._exchange.write(waiting.asked, said))
+            try:
+                waiting.reply(self._response(waiting, said))
+            except Exception:  # noqa: BLE001 - as in `_answers`
+                _log.exception("an answer could not be given")
+
+    def _response(self, waiting: Waiting, said: Blocks | RuntimeFault) -> Response:
+        if isinstance(said, RuntimeFault):
+            return self._exchange.refuse(said)
+        try:
+            return self._exchange.write(waiting.asked, said)
+        except Exception:  # noqa: BLE001 - as in `_answers`
+            _log.exception("an answer could not be written")
+            return self._exchange.refuse(Unforeseen())
 
 
 def _joins(a: Blocks, b: Blocks) -> bool:

@@ -2,85 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import time
 from collections import deque
-from dataclasses import dataclass, field
-from http import HTTPStatus
 from typing import Any, NamedTuple
 
 import httptools
 
 from ..errors import RuntimeFault
-from ..exchange import JSON, Exchange, Request, Response
-from .batching import Batcher
-from .settings import Settings
-from .tally import Tally
+from ..exchange import JSON, Request, Response
+from .app import App
 
 _log = logging.getLogger(__name__)
 
-HEAD = 32 * 1024  # bytes of a request's first line and headers
+HEAD = 32 * 1024  # bytes of a request's first line and headers, of what stands before a chunk, or of trailers
 LINGER = 1.0  # seconds
+HELD = 64  # bodies of the largest size, that may be under way in a worker at once
 PIPELINED = 64  # requests of one connection that may wait for their answers
 WANTED = {b"content-type": "kind", b"accept": "accept", b"content-encoding": "encoding"}
-HTML, PLAIN = "text/html; charset=utf-8", "text/plain; version=0.0.4; charset=utf-8"
-
-
-@dataclass
-class App:
-    """What every connection of a worker shares.
-
-    Attributes:
-        pages: path -> content type and bytes of what is served as it is.
-        heads: what stands above a body, up to its length; one for each kind of answer that was given.
-        connections: those that are open.
-        draining: whether the server is about to stop.
-    """
-
-    exchange: Exchange
-    batcher: Batcher
-    tally: Tally
-    settings: Settings
-    pages: dict[str, tuple[str, bytes]]
-    connections: set[Connection] = field(default_factory=set)
-    heads: dict[tuple[int, str, bool, bytes], bytes] = field(default_factory=dict)
-    draining: bool = False
-
-    def __post_init__(self) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.answers = {b"/invocations", self.settings.answers.encode()}
-        self.body = self.exchange.predictor.limits.body
-        manifest = self.exchange.predictor.manifest
-        name = f"{manifest.name}/{manifest.version}".encode("latin1", "replace")
-        self.identity = b"X-Model: %b\r\nX-Model-Digest: %b\r\n" % (name, manifest.digest.encode())
-
-    def head(self, response: Response, *, close: bool, allow: bytes = b"") -> bytes:
-        """What are the first line and the headers of this response?"""
-        asked = (response.status, response.kind, close, allow)
-        head = self.heads.get(asked)
-        if head is None:
-            head = self.heads[asked] = self._head(*asked)
-        return b"%b%d\r\n\r\n" % (head, len(response.body))
-
-    def _head(self, status: int, kind: str, close: bool, allow: bytes) -> bytes:
-        extra = b"Retry-After: 1\r\n" if status == 503 else b""
-        extra += b"Allow: %b\r\n" % allow if allow else b""
-        return b"HTTP/1.1 %d %b\r\nContent-Type: %b\r\n%b%b%bContent-Length: " % (
-            status, HTTPStatus(status).phrase.encode(), kind.encode(), self.identity, extra,
-            b"Connection: close\r\n" if close else b"")
-
-    def static(self, path: str) -> Response | None:
-        """What is served under this path, besides predictions?"""
-        if path in ("/ping", "/health", "/healthz", self.settings.health):
-            return Response(200, JSON, b'{"status":"healthy"}')
-        if path == "/metrics":
-            return Response(200, PLAIN, self.tally.text(self.exchange.predictor.manifest))
-        if path in self.pages:
-            kind, body = self.pages[path]
-            return Response(200, kind, body)
-        return None
 
 
 class Slot:
@@ -136,11 +76,14 @@ class Connection:
         self._slots: deque[Slot] = deque()
         self._transport: Any = None
         self._parser: Any = None
-        self._head = 0
-        self._paused = False
-        self._done = False
+        self._fed = 0  # bytes of the request that is read now
+        self._paused = False  # the client does not read
+        self._full = False  # too many requests wait
+        self._deaf = False  # nothing that comes is read any more
+        self._done = False  # nothing is written any more
         self._piece = b""  # that began with the request which is read now
         self._seen: Seen | None = None
+        self._size = 0
         self.on_message_begin()
         self._reading = False
 
@@ -149,22 +92,35 @@ class Connection:
         """Is an answer still owed?"""
         return bool(self._slots)
 
+    def reads_since(self) -> float:
+        """When did the request begin that is not whole yet? Never, where there is none."""
+        return self._began if self._reading else float("inf")
+
     def close(self) -> None:
         """Close, once what was written has left."""
-        self._done = True
+        self._done = self._deaf = True
         self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once: the client does not read what was written."""
+        self._done = self._deaf = True
+        self.app.connections.discard(self)
+        self._transport.abort()
 
     def connection_made(self, transport: Any) -> None:
         """Begin: the client is there."""
         self._transport = transport
         self._parser = httptools.HttpRequestParser(self)
         self.app.connections.add(self)
+        if len(self.app.connections) > self.app.most:
+            self.app.make_room()
 
     def connection_lost(self, error: Exception | None) -> None:
         """End: the client is gone."""
         self.app.connections.discard(self)
         self._slots.clear()
-        self._done = True
+        self._drop_body()
+        self._done = self._deaf = True
 
     def eof_received(self) -> bool:
         """Will we answer a client that writes no more? Yes, what it has asked."""
@@ -178,11 +134,12 @@ class Connection:
     def resume_writing(self) -> None:
         """The client reads again."""
         self._paused = False
-        self._transport.resume_reading()
+        if not self._full:
+            self._transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
         """Read on."""
-        if self._done:
+        if self._deaf:
             return
         self.last = time.monotonic()
         seen = self._seen
@@ -190,17 +147,38 @@ class Connection:
             self._answer(Request(data[len(seen.head):], seen.kind, seen.accept, seen.encoding), self._slot())
             return
         self._seen, self._piece = None, b"" if self._reading else data
+        self._fed += len(data)
         try:
             self._parser.feed_data(data)
-            # httptools keeps a header that has no end yet: count what it was fed since the request began.
-            self._head = self._head + len(data) if self._reading_head else 0
-            if self._head > HEAD:
-                self._refuse(431, "the headers are too long")
-        except httptools.HttpParserUpgrade:
-            self._refuse(400, "no other protocol is spoken here")
+        except httptools.HttpParserUpgrade as upgrade:
+            self._stay(data[upgrade.args[0]:])
         except httptools.HttpParserError:
-            if not self._done:
-                self._refuse(400, "the request is not HTTP/1.1")
+            self._refuse(400, "the request is not HTTP/1.1")
+        # httptools keeps a header or a trailer that has no end yet: count what it was fed since the request began.
+        if self._fed - self._size > HEAD and self._reading:
+            self._refuse(431, "the headers are too long")
+
+    def _stay(self, rest: bytes) -> None:
+        """Read on a request that offers another protocol as if it did not (RFC 9110, 7.8); Java's client does so.
+
+        httptools leaves the body of such a request unread.
+        """
+        method, found = self._parser.get_method(), self._found
+        if method == b"CONNECT":
+            self._refuse(400, "no other protocol is spoken here")
+        if self._deaf:
+            return
+        head = [b"%b %b HTTP/1.1" % (method, self._url)]
+        head += [b"%b: %b" % (name, found[kept].encode("latin1")) for name, kept in WANTED.items() if kept in found]
+        if self._length is not None:
+            head.append(b"Content-Length: %d" % self._length)
+        elif self._chunked:
+            head.append(b"Transfer-Encoding: chunked")
+        self._fed -= len(rest)
+        self._parser = httptools.HttpRequestParser(self)
+        self._parser.feed_data(b"\r\n".join(head) + b"\r\n\r\n")
+        if rest:
+            self.data_received(rest)
 
     def on_message_begin(self) -> None:
         """Begin one request."""
@@ -209,15 +187,17 @@ class Connection:
         self._length: int | None = None
         self._chunked = self._expects = False
         self._reading = self._reading_head = True
-        self._body: list[bytes] = []
-        self._size = 0
+        self._body: bytes | bytearray = b""
+        self._began = self.last
 
     def on_url(self, url: bytes) -> None:
         """Read the address."""
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Read one header."""
+        """Read one header; what comes after the body, a trailer, changes nothing."""
+        if not self._reading_head:
+            return
         lower = name.lower()
         if lower in WANTED:
             self._found[WANTED[lower]] = value.decode("latin1")
@@ -232,6 +212,8 @@ class Connection:
         """Decide whether the body is worth reading."""
         self._reading_head = False
         limit = self.app.body
+        if self._deaf:
+            return
         if (self._length or 0) > limit:
             self._refuse(413, f"the body has {self._length} bytes; at most {limit} are taken")
         elif self._parser.get_method() == b"POST" and self._length is None and not self._chunked:
@@ -241,32 +223,49 @@ class Connection:
 
     def on_body(self, body: bytes) -> None:
         """Read a part of the body."""
-        self._size += len(body)
-        limit = self.app.body
-        if self._size > limit:
-            if not self._done:
-                self._refuse(413, f"the body has more than {limit} bytes; at most {limit} are taken")
+        if self._deaf:
             return
-        self._body.append(body)
+        self._size += len(body)
+        self.app.held += len(body)
+        if self._size > self.app.body:
+            self._refuse(413, f"the body has more than {self.app.body} bytes; at most {self.app.body} are taken")
+        elif self.app.held > HELD * self.app.body:
+            self._refuse(503, "too many bodies are being sent at once; try again later")
+        elif not self._body:
+            self._body = body  # as nearly always, the whole of it
+        else:  # one piece of memory, however small the pieces that come
+            self._body = self._body if isinstance(self._body, bytearray) else bytearray(self._body)
+            self._body += body
+
+    def on_chunk_header(self) -> None:
+        """Count anew what stands before the next chunk."""
+        self._fed = self._size
 
     def on_message_complete(self) -> None:
         """Answer the request, now or when its turn comes."""
-        if self._done:
+        if self._deaf or self._parser.should_upgrade():
             return
-        self._reading = False
+        self._reading, self._fed = False, 0
         method = self._parser.get_method()
         slot = self._slot(close=not self._parser.should_keep_alive(), head_only=method == b"HEAD")
         path = self._url.partition(b"?")[0]
+        if path[:1] != b"/":
+            path = _without_host(path)
         if path in self.app.answers and method == b"POST":
-            body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
             get = self._found.get
-            asked = Request(body, get("kind", ""), get("accept", ""), get("encoding", ""))
+            asked = Request(bytes(self._body), get("kind", ""), get("accept", ""), get("encoding", ""))
             if not slot.close:
                 self._remember(asked)
             self._piece = b""
+            self._drop_body()
             self._answer(asked, slot)
         else:
+            self._drop_body()
             self._answer(None, slot, method, path)
+
+    def _drop_body(self) -> None:
+        self.app.held -= self._size
+        self._size, self._body = 0, b""
 
     def _remember(self, asked: Request) -> None:
         """Keep the head of a request that came alone and whole: most clients send the same one again and again."""
@@ -277,7 +276,8 @@ class Connection:
     def _slot(self, *, close: bool = False, head_only: bool = False) -> Slot:
         slot = Slot(self, close=close, head_only=head_only)
         self._slots.append(slot)
-        if len(self._slots) > PIPELINED:
+        if len(self._slots) > PIPELINED and not self._full:
+            self._full = True
             self._transport.pause_reading()
         return slot
 
@@ -314,8 +314,10 @@ class Connection:
                 return
         if parts:
             self._transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
-            if not self._paused and len(self._slots) == PIPELINED:
-                self._transport.resume_reading()
+            if self._full and len(self._slots) <= PIPELINED:
+                self._full = False
+                if not self._paused:
+                    self._transport.resume_reading()
 
     def _other(self, method: bytes, path: bytes, slot: Slot) -> Response:
         """What is answered to anything but a prediction?"""
@@ -329,17 +331,27 @@ class Connection:
 
     def _hang_up(self) -> None:
         """Close; a client that still sends is listened to for a moment, or it would never read our answer."""
-        self._done = True
+        self._done = self._deaf = True
+        self._slots.clear()
         if self._transport.can_write_eof():
             self._transport.write_eof()
         self.app.loop.call_later(LINGER, self._transport.close)
 
     def _refuse(self, status: int, message: str) -> None:
-        """Answer and hang up: what follows on this connection cannot be trusted."""
+        """Answer once and hang up: what follows on this connection cannot be trusted."""
+        if self._deaf:
+            return
+        self._deaf = True
+        self._drop_body()
         slot = Slot(self, close=True, head_only=False)
         self._slots.append(slot)
         slot.reply(_said(status, message))
-        self._done = self._done or not self._slots
+
+
+def _without_host(url: bytes) -> bytes:
+    """`/ping` of `http://host/ping`, as a proxy is asked and every server must understand (RFC 9112, 3.2.2)."""
+    _, found, rest = url.partition(b"://")
+    return b"/" + rest.partition(b"/")[2] if found else url
 
 
 def _said(status: int, message: str) -> Response:

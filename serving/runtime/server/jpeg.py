@@ -30,8 +30,8 @@ def read(body: bytes, limits: Limits) -> Pixels:
     from PIL import Image
 
     try:
-        with warnings.catch_warnings(), Image.open(io.BytesIO(body), formats=["JPEG"]) as picture:
-            warnings.simplefilter("ignore")
+        # The filter stands before the picture is opened: what Pillow says of odd metadata would fill the log.
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(body), formats=["JPEG"]) as picture:
             images.refuse_large(*picture.size, limits)
             plain = picture.convert("L" if picture.mode == "L" else "RGB")
             return Pixels(picture.height, picture.width, len(plain.getbands()), plain.tobytes())

@@ -21,6 +21,7 @@ class Settings:
         workers: how many processes share the port.
         wait: seconds that a request may have to wait; past that it is refused with 503.
         idle: seconds that a connection may be silent.
+        slow: seconds that one request may take to arrive.
         drain: seconds that a stop waits for what is under way.
         pages: whether the description and the page to try it are served.
         limits: how much one request may ask for.
@@ -34,6 +35,7 @@ class Settings:
     workers: int = 1
     wait: float = 1.0
     idle: float = 75.0
+    slow: float = 300.0
     drain: float = 20.0
     pages: bool = True
     limits: Limits = field(default_factory=Limits)
