@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         ReleaseTampered,
         VersionMissing,
     )
+    from registry.intervals import of_mean, wilson
     from registry.licences import licences_of, required
     from registry.mlflow_store import Connection, connect, register_candidate
     from registry.releases import release
@@ -47,6 +48,7 @@ _HOME = {
     ),
     "registry.mlflow_store": ("Connection", "connect", "register_candidate"),
     "registry.downloads": ("download",),
+    "registry.intervals": ("of_mean", "wilson"),
     "registry.licences": ("licences_of", "required"),
     "registry.releases": ("release",),
     "registry.rows": ("SEEN", "row_digests", "seen_rows"),
@@ -84,11 +86,13 @@ __all__ = [
     "download",
     "harms",
     "licences_of",
+    "of_mean",
     "register_candidate",
     "release",
     "required",
     "row_digests",
     "seen_rows",
+    "wilson",
 ]
 
 

@@ -11,7 +11,9 @@ _Z = NormalDist().inv_cdf(0.975)
 
 
 def wilson(share: float, rows: int) -> Interval:
-    """Of a share of so many rows: Wilson (1927), JASA 22, 209-212."""
+    """Of a share of so many rows: Wilson (1927), JASA 22, 209-212. No rows say nothing."""
+    if not rows:
+        return 0.0, 1.0
     z = _Z
     centre, spread = share + z * z / (2 * rows), z * sqrt(share * (1 - share) / rows + z * z / (4 * rows * rows))
     return max(0.0, (centre - spread) / (1 + z * z / rows)), min(1.0, (centre + spread) / (1 + z * z / rows))

@@ -193,11 +193,14 @@ def _as_json(made: Trained) -> str:
 
 
 def _as_text(made: Trained) -> str:
+    from .scores import interval_of
+
     lines = [f"{made.name}/{made.version} registered as a candidate (run {made.run_id})"]
     for name in HEADLINES:
         if name in made.metrics:
             low, high = made.metrics[f"{name}.ci_low"], made.metrics[f"{name}.ci_high"]
-            lines.append(f"  {name:<24} {made.metrics[name]:.4f}   95 % interval {low:.4f} to {high:.4f}")
+            sure = f"95 % interval {low:.4f} to {high:.4f}, {interval_of(name)}"
+            lines.append(f"  {name:<24} {made.metrics[name]:.4f}   {sure}")
     lines += [f"  note: {note}" for note in made.notes]
     return "\n".join([*lines, f"Next: slipway check {made.name}/{made.version}"])
 

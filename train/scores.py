@@ -1,7 +1,9 @@
 """How good are these answers? Pure functions of truth and answers, each figure with its 95 % interval.
 
-Intervals are bootstrap percentiles over rows. What follows from the confusion matrix is resampled as
-the matrix (drawing n rows with replacement is one multinomial draw over its cells), the rest by row weights.
+Shares of rows (accuracy, recall, precision) have Wilson's interval and their means over classes what follows from
+it, as in the registry's gates: resampled rows cannot tell how sure a share is where every row was right. All else
+is bootstrap percentiles over rows. F1 follows from the confusion matrix and is resampled as the matrix (drawing n
+rows with replacement is one multinomial draw over its cells), the rest by row weights.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
+from registry import of_mean, wilson
 
 from .words import Array, Metrics
 
@@ -59,15 +63,34 @@ def classification(truth: Array, probabilities: Array, labels: tuple[str, ...], 
 
 def from_confusion(matrix: Array, labels: tuple[str, ...], *, seed: int) -> Metrics:
     """Accuracy, and recall, precision and F1 macro and per class, each with its 95 % interval."""
+    share = float(accuracy(matrix))
+    made = _bounded("accuracy", share, wilson(share, int(matrix.sum())))
+    made |= _of_classes("recall", recall(matrix), matrix.sum(-1), labels)
+    made |= _of_classes("precision", precision(matrix), matrix.sum(-2), labels)
     drawn = np.random.default_rng(seed).multinomial(matrix.sum(), matrix.ravel() / matrix.sum(), MATRIX_RESAMPLES)
-    resampled = drawn.reshape(-1, *matrix.shape)
-    made = with_interval("accuracy", accuracy(matrix), accuracy(resampled))
-    for name, score in PER_CLASS.items():
-        points, others = score(matrix), score(resampled)
-        made |= with_interval(f"{name}_macro", _mean(points), np.nanmean(others, axis=-1))
-        for index, label in enumerate(labels):
-            made |= with_interval(f"{name}.{label}", points[index], others[:, index])
+    points, others = f1(matrix), f1(drawn.reshape(-1, *matrix.shape))
+    made |= with_interval("f1_macro", _mean(points), np.nanmean(others, axis=-1))
+    for index, label in enumerate(labels):
+        made |= with_interval(f"f1.{label}", points[index], others[:, index])
     return made
+
+
+def _of_classes(name: str, shares: Array, rows: Array, labels: tuple[str, ...]) -> Metrics:
+    """One share for each class, of so many rows, and their mean; classes without one are left out."""
+    known = [(label, float(share), int(count)) for label, share, count in zip(labels, shares, rows, strict=True)
+             if np.isfinite(share)]  # fmt: skip
+    mean = float(np.mean([share for _, share, _ in known]))
+    made = _bounded(f"{name}_macro", mean, of_mean([(share, count) for _, share, count in known]))
+    for label, share, count in known:
+        made |= _bounded(f"{name}.{label}", share, wilson(share, count))
+    return made
+
+
+def interval_of(figure: str) -> str:
+    """Whose interval does a figure have? `held_out.recall_macro` -> Wilson's."""
+    name = figure.removeprefix("held_out.")
+    of_shares = name == "accuracy" or name.startswith(("recall.", "recall_macro", "precision"))
+    return "Wilson's" if of_shares else "bootstrap"
 
 
 def _mean(values: Array) -> float:
@@ -163,7 +186,11 @@ def with_interval(name: str, value: Any, resampled: Array) -> Metrics:
     if not np.isfinite(value):
         return {}
     low, high = np.nanpercentile(resampled, [2.5, 97.5])
-    return {name: float(value), f"{name}.ci_low": float(low), f"{name}.ci_high": float(high)}
+    return _bounded(name, float(value), (float(low), float(high)))
+
+
+def _bounded(name: str, value: float, interval: tuple[float, float]) -> Metrics:
+    return {name: value, f"{name}.ci_low": interval[0], f"{name}.ci_high": interval[1]}
 
 
 def best_threshold(truth: Array, positive: Array) -> float:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
+from registry.answers import Classes
 from train import scores
 
 
@@ -53,6 +54,31 @@ def test_an_interval_covers_the_true_accuracy_about_nineteen_times_in_twenty() -
         made = scores.from_confusion(np.array([[right, 400 - right], [0, 0]]), ("a", "b"), seed=trial)
         covered += made["accuracy.ci_low"] <= 0.9 <= made["accuracy.ci_high"]
     assert 0.9 <= covered / 200 <= 0.99
+
+
+@given(st.integers(0, 10_000), st.integers(2, 4), st.integers(1, 60), st.booleans())
+def test_shares_have_the_interval_that_a_check_gives_them(seed: int, classes: int, rows: int, right: bool) -> None:
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(classes, size=rows)
+    said = truth if right else rng.integers(classes, size=rows)
+    labels = tuple(map(str, range(classes)))
+    made = scores.from_confusion(scores.confusion(truth, said, classes), labels, seed=0)
+    checked = Classes(said, labels).intervals(truth)
+    for name in checked.keys() - {"recall_lowest"}:
+        assert (made[f"{name}.ci_low"], made[f"{name}.ci_high"]) == pytest.approx(checked[name]), name
+        assert scores.interval_of(f"held_out.{name}") == "Wilson's"
+
+
+def test_a_perfect_score_is_not_called_certain() -> None:
+    made = scores.from_confusion(np.diag([30, 30]), ("a", "b"), seed=0)
+    for name in ("accuracy", "recall_macro", "recall.a", "precision_macro", "precision.b"):
+        assert made[name] == pytest.approx(made[f"{name}.ci_high"]) == 1.0
+        assert 0.85 < made[f"{name}.ci_low"] < 0.97, name
+
+
+def test_a_class_that_was_never_named_says_nothing_of_its_precision() -> None:
+    made = scores.from_confusion(np.array([[9, 0], [3, 0]]), ("a", "b"), seed=0)
+    assert (made["precision.b"], made["precision.b.ci_low"], made["precision.b.ci_high"]) == (0.0, 0.0, 1.0)
 
 
 def test_a_class_without_rows_has_no_recall_instead_of_a_guessed_one() -> None:
