@@ -52,4 +52,5 @@ def release(model: str, stage: Stage = Stage.PRODUCTION) -> Release:
         stage=stage,
         evidence=judged(held, policy.load().rules(model, stage), then),
         approvals=tuple(approval_of(by_number[seq]) for seq in body.approvals),
+        moved_at=moves[-1].at,
     )

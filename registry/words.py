@@ -197,7 +197,10 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """The only thing serving may deploy: a version that stands in a stage, with the bytes and people behind it."""
+    """The only thing serving may deploy: a version that stands in a stage, with the bytes and people behind it.
+
+    `moved_at` is when it was put there, where the ledger says so.
+    """
 
     model: str
     version: int
@@ -208,3 +211,4 @@ class Release:
     stage: Stage
     evidence: Evidence
     approvals: tuple[Approval, ...]
+    moved_at: datetime | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -14,6 +15,7 @@ import click
 from .names import TARGETS
 
 if TYPE_CHECKING:
+    from .again import Consent
     from .aws import Aws
     from .config import Settings
     from .traffic import Judged
@@ -55,13 +57,15 @@ def plan(model: str, target: str, key: Path | None, config: Path | None, as_json
 
     place = open_target(target, *opened(config))
     with tempfile.TemporaryDirectory(prefix="slipway-") as scratch:
-        prepared = prepare(model, Path(scratch), place, say=_say, key=key)
+        prepared = prepare(model, Path(scratch), place, say=_say, key=key, consent=lambda _: None)
     if as_json:
         found = prepared.plan
-        click.echo(json.dumps({"plan": found.title, "steps": [str(step) for step in found.steps],
-                               "facts": list(found.facts),
+        click.echo(json.dumps({"plan": found.title, "again": str(prepared.again) if prepared.again else None,
+                               "steps": [str(step) for step in found.steps], "facts": list(found.facts),
                                "checks": [{"what": check.what, "found": check.found} for check in found.checks]}))
         return
+    if prepared.again:
+        click.echo(f"{prepared.again}; this deploys it again, where somebody says so (--again)")
     click.echo(prepared.plan.title)
     for line in (*(f"costs by  {fact}" for fact in prepared.plan.facts),
                  *(f"looked at {check}" for check in prepared.plan.checks)):
@@ -74,11 +78,13 @@ def plan(model: str, target: str, key: Path | None, config: Path | None, as_json
 @TARGET
 @click.option("--probe", type=click.File("rb"),
               help="JSON lines: requests that a canary asks of the old and the new version, to compare their answers.")
+@click.option("--again", is_flag=True,
+              help="Bring a release that a rollback took back; needed where there is no terminal to ask on.")
 @SIGN
 @CONFIG
 @JSON
 def deploy(
-    model: str, target: str, probe: IO[bytes] | None, key: Path | None, config: Path | None, as_json: bool
+    model: str, target: str, probe: IO[bytes] | None, again: bool, key: Path | None, config: Path | None, as_json: bool
 ) -> None:
     """Take the approved version of MODEL into service.
 
@@ -97,7 +103,7 @@ def deploy(
     aws.require_credentials()  # before minutes are spent on what they would end
     probes = _probes(probe) if probe else []
     with tempfile.TemporaryDirectory(prefix="slipway-") as scratch:
-        prepared = prepare(model, Path(scratch), place, say=_say, key=key)
+        prepared = prepare(model, Path(scratch), place, say=_say, key=key, consent=_asking(again))
         try:
             made = run(prepared, aws, place, probes=probes, sending=shown,
                        report=lambda step, seconds: _say(f"{step}  {seconds:.1f} s"))
@@ -111,6 +117,21 @@ def deploy(
     _show(made.judged, as_json)
     click.echo(f"{made.model}/{made.version} is in service as {made.place}, version {made.published} ({done})")
     click.echo(f"digest {made.digest}")
+
+
+def _asking(again: bool) -> Consent:
+    """Whoever brings back what a rollback took away is told so, and asked on a terminal where nobody said so before."""
+    from .again import TakenBack, refuse
+    from .errors import Refused
+
+    def ask(found: TakenBack) -> None:
+        if not again and not sys.stdin.isatty():
+            refuse(found)
+        _say(f"{found}; this deploys it again")
+        if not again and not click.confirm(f"Deploy {found.release} again?", err=True):
+            raise Refused(f"nothing was changed: that was a no. Next: {found.stays}")
+
+    return ask
 
 
 def _show(judged: Sequence[Judged], as_json: bool) -> None:
@@ -168,7 +189,8 @@ def rollback(
         return
     click.echo(f"{model}/{shipped.version} is in service again as {place.place(model)}, version {entry.published}")
     click.echo(f"digest {shipped.digest}")
-    _say(f"Next: promote another version of {model}, or the next deploy brings back what stands in Production")
+    _say(f"Next: slipway promote {model}/{shipped.version} --to Production to stay with it; "
+         f"slipway deploy {model} --target {place.name} --again to undo this")
 
 
 @click.command(epilog="Example: slipway verify images")

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from . import bundle as bundles
 from . import signing
+from .again import Consent, TakenBack, refuse, taken_back
 from .aws import Aws
 from .bundle import Bundle
-from .errors import BundleInvalid
+from .errors import AwsMissing, BundleInvalid
 from .execution import Report, Sending, execute, unseen
 from .golden import read_golden
 from .journal import Entry, Shipped
@@ -31,11 +32,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What is ready to be deployed: the plan, and the bundle whose golden requests judge it?"""
+    """What is ready to be deployed: the plan, and the bundle whose golden requests judge it?
+
+    Attributes:
+        again: what it undoes, where a rollback took this release back.
+    """
 
     release: Release
     bundle: Bundle
     plan: Plan
+    again: TakenBack | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,8 @@ class Deployment:
 
 
 def prepare(
-    model: str, scratch: Path, target: Target, *, say: Callable[[str], None], key: Path | None = None
+    model: str, scratch: Path, target: Target, *, say: Callable[[str], None], key: Path | None = None,
+    consent: Consent = refuse,
 ) -> Prepared:
     """What would a deploy of this model change? Reads AWS, changes nothing.
 
@@ -69,19 +76,22 @@ def prepare(
         target: where it shall serve.
         say: told what is going on, for a reader.
         key: the private EC key that signs the bundle; None leaves it unsigned.
+        consent: asked where a rollback took this release back.
 
     Raises:
         ReleaseMissing: no version is in Production.
         ReleaseTampered: the registered files are not those that were approved; each is named, AWS was not asked.
         ParityFailed, Unconvertible: see `bundle.build`.
-        Refused: somebody else is deploying this model.
+        Refused: somebody else is deploying this model, or it was taken back and nobody says that it shall come again.
     """
     from registry import download, release
 
     chosen = release(model)
     say(f"pulled      {chosen.model}/{chosen.version} {chosen.digest[:12]}, approved by "
         f"{', '.join(str(a.approver) for a in chosen.approvals)}")
-    bundle = bundles.build(chosen, download(chosen, scratch / "model"), scratch / "bundle")
+    files = download(chosen, scratch / "model")
+    again = _allowed(chosen, target, None, consent)  # before minutes are spent
+    bundle = bundles.build(chosen, files, scratch / "bundle")
     found = bundle.manifest.parity
     came = "to ONNX" if bundle.manifest.engine == "onnx" else "not: scikit-learn itself serves it"
     say(f"converted   {bundle.manifest.source['format']} {came}; {found.labels_equal} of {found.rows} golden requests "
@@ -89,7 +99,21 @@ def prepare(
     if key:
         signing.sign(bundle.folder, key)
         say(f"signed      with {key.name}")
-    return Prepared(chosen, bundle, target.plan(bundle, scratch, say))
+    planned = target.plan(bundle, scratch, say)
+    # A rollback that came in between; one that comes later takes the number that the plan begins with.
+    return Prepared(chosen, bundle, planned, _allowed(chosen, target, again, consent))
+
+
+def _allowed(release: Release, target: Target, known: TakenBack | None, consent: Consent) -> TakenBack | None:
+    """What is undone by a deploy of this release, with somebody's consent? Asked once for each rollback."""
+    try:
+        entries = target.logbook(release.model).read()
+    except AwsMissing:  # no bucket: the preflight tells that, beside what else stands against it
+        return None
+    found = taken_back(release, entries, target.name)
+    if found is not None and found != known:
+        consent(found)
+    return found
 
 
 def deploy(

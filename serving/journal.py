@@ -25,6 +25,8 @@ from .errors import AwsFailed, Refused
 LEASE = timedelta(minutes=15)
 # The reason of an entry that was written by a prune: it holds the journal as a deployment does, and ships nothing new.
 PRUNE = "prune"
+# The reason of one that was written by a rollback, but for how it failed or was stopped.
+ROLLBACK = "rollback"
 
 
 class Kind(StrEnum):
@@ -70,7 +72,8 @@ class Entry(_Shape, Generic[S]):
         who, host, process: who began, and where; by these a dead deployer is told from a slow one.
         published: the target's own name of what is deployed (a Lambda version, say), empty while it is not known.
         previous: what served before, by the same kind of name; empty when nothing did.
-        reason: why it failed, or why it was done; `PRUNE` when nothing was deployed.
+        reason: why it failed, or why it was done; `PRUNE` when nothing was deployed, `ROLLBACK` when an earlier
+            release was.
     """
 
     seq: int
@@ -139,7 +142,8 @@ def require_free(entries: Sequence[Entry[S]], now: datetime, alive: Callable[[En
     if holder := held_by(entries, now, alive):
         since, until = begun(entries).at, (holder.at + LEASE).strftime("%H:%M:%S")
         what = f"{holder.shipped.model}/{holder.shipped.version}"
-        doing = f"pruning {holder.shipped.model}" if holder.reason == PRUNE else f"deploying {what}"
+        others = {PRUNE: f"pruning {holder.shipped.model}", ROLLBACK: f"going back to {what}"}
+        doing = others.get(holder.reason, f"deploying {what}")
         raise Refused(f"{holder.who} on {holder.host} is {doing} since {since:%Y-%m-%d %H:%M:%S} UTC. "
                       f"Next: wait; at {until} UTC it is taken for dead, unless it says that it goes on")
 
@@ -170,6 +174,17 @@ def is_open(entries: Sequence[Entry[Any]]) -> bool:
     return last is not None and last.kind in (*HOLDING, Kind.STOPPED) and last.reason != PRUNE
 
 
+def finishes(entries: Sequence[Entry[Any]], target: str) -> str:
+    """By which command does what was begun last come to its end?"""
+    first = begun(entries)
+    model, where = first.shipped.model, f" --target {target}"
+    if first.reason == PRUNE:
+        return f"slipway prune {model}"
+    if first.reason == ROLLBACK:
+        return f"slipway rollback {model}{where} --to {first.shipped.version}"
+    return f"slipway deploy {model}{where}"
+
+
 def way_back(entries: Sequence[Entry[S]], version: int | None = None) -> Entry[S]:
     """Which deployment does a rollback return to: the one before the current, or the last of a given version?
 
@@ -194,6 +209,31 @@ def way_back(entries: Sequence[Entry[S]], version: int | None = None) -> Entry[S
     known = ", ".join(sorted({f"{e.shipped.model}/{e.shipped.version}" for e in earlier}))
     raise Refused(f"{current.model}/{version} was never in service before {current.model}/{current.version}. "
                   f"Next: one of {known}")
+
+
+def taken_back(entries: Sequence[Entry[S]], version: int, digest: str) -> Entry[S] | None:
+    """With which entry began the rollback that took this release back? None: none did, or it has served since.
+
+    One that was cut off counts, for somebody wanted it; one that failed does not: what served still serves.
+
+    Args:
+        entries: the journal, oldest first.
+        version: of the release.
+        digest: of the release.
+    """
+    serves, begun_by, found = (0, ""), None, None
+    for entry in entries:
+        release = (entry.shipped.version, entry.shipped.digest)
+        if entry.kind is Kind.BEGAN:
+            begun_by = entry
+            if entry.reason == ROLLBACK and serves == (version, digest) != release:
+                found = entry
+        elif entry.kind is Kind.FAILED and begun_by is found:
+            found = None
+        elif entry.kind is Kind.DONE:
+            serves = release
+            found = None if release == (version, digest) else found
+    return found
 
 
 def this_process() -> tuple[str, str, int]:

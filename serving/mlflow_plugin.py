@@ -9,6 +9,7 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,13 @@ from mlflow.exceptions import MlflowException
 from registry import RegistryError
 
 from . import config as configuration
+from .again import Consent, TakenBack, refuse
 from .aws import Aws
 from .config import Settings
 from .errors import ConfigurationInvalid, NotDeployed, Refused, ServingError
 
 PLACES = {"lambda": "lambda", "slipway-sagemaker": "sagemaker"}
-OPTIONS = ("config", "port", "host")
+OPTIONS = ("config", "again", "port", "host")
 HELP = """\
 Slipway deploys what was approved: -m names a version that stands in Production with a passing check and an approval
 (models:/NAME/VERSION, models:/NAME@champion or models:/NAME/Production); any other is refused, with the reason.
@@ -33,6 +35,7 @@ Slipway deploys what was approved: -m names a version that stands in Production 
   --name NAME     the registered model's name; it serves as PREFIX-NAME
   -t TARGET       lambda, or slipway-sagemaker
   -C config=FILE  a slipway.yaml; without it ./slipway.yaml when there is one
+  -C again=true   bring a release that a rollback took back; refused without it
   -C port=N       of run-local, 8080 without it; -C host=ADDRESS, 127.0.0.1 without it
 
 delete takes a model out of service; what was shipped stays, and create or update brings it back.
@@ -49,7 +52,7 @@ class SlipwayDeployments(BaseDeploymentClient):
         with _as_mlflow(), _opened(self.target_uri, config) as (aws, settings, target):
             if self._serving(name, aws, settings) is not None:
                 raise Refused(f"{name} is in service on {target} already. Next: mlflow deployments update")
-            return _deploy(name, model_uri, aws, settings, target)
+            return _deploy(name, model_uri, aws, settings, target, _consent(config, "create", self.target_uri))
 
     def update_deployment(self, name: str, model_uri: str | None = None, flavor: str | None = None,
                           config: Mapping[str, Any] | None = None, endpoint: str | None = None) -> dict[str, Any]:
@@ -57,7 +60,7 @@ class SlipwayDeployments(BaseDeploymentClient):
         with _as_mlflow(), _opened(self.target_uri, config) as (aws, settings, target):
             if self._serving(name, aws, settings) is None:
                 raise NotDeployed(f"{name} is not in service on {target}. Next: mlflow deployments create")
-            return _deploy(name, model_uri, aws, settings, target)
+            return _deploy(name, model_uri, aws, settings, target, _consent(config, "update", self.target_uri))
 
     def delete_deployment(self, name: str, config: Mapping[str, Any] | None = None,
                           endpoint: str | None = None) -> None:
@@ -165,7 +168,28 @@ def _checked(config: Mapping[str, Any] | None) -> Mapping[str, Any]:
     return given
 
 
-def _deploy(name: str, model_uri: str | None, aws: Aws, settings: Settings, target: str) -> dict[str, Any]:
+def _consent(config: Mapping[str, Any] | None, command: str, uri: str) -> Consent:
+    """Does the caller say that what a rollback took back shall come again?
+
+    Raises:
+        ConfigurationInvalid: neither yes nor no.
+    """
+    said = str((config or {}).get("again", "false")).lower()
+    if said not in ("true", "false"):
+        raise ConfigurationInvalid(f"-C again={said}: wanted true or false")
+
+    def consent(found: TakenBack) -> None:
+        if said == "false":
+            model = found.release.split("/")[0]
+            again = f"mlflow deployments {command} --name {model} -t {uri} -m models:/{found.release} -C again=true"
+            refuse(replace(found, comes_again=again))
+
+    return consent
+
+
+def _deploy(
+    name: str, model_uri: str | None, aws: Aws, settings: Settings, target: str, consent: Consent
+) -> dict[str, Any]:
     import click
 
     from .deploy import deploy, prepare
@@ -176,7 +200,7 @@ def _deploy(name: str, model_uri: str | None, aws: Aws, settings: Settings, targ
     aws.require_credentials()
     place = open_target(target, aws, settings)
     with tempfile.TemporaryDirectory(prefix="slipway-") as scratch:
-        prepared = prepare(name, Path(scratch), place, say=lambda line: click.echo(line, err=True))
+        prepared = prepare(name, Path(scratch), place, say=lambda line: click.echo(line, err=True), consent=consent)
         made = deploy(prepared, aws, place,
                       report=lambda step, seconds: click.echo(f"{step}  {seconds:.1f} s", err=True))
         flavor = str(prepared.bundle.manifest.source["format"])

@@ -68,7 +68,7 @@ class Begin(Step):
         seq: the number of the entry; taken by somebody else, the deploy ends before it changes anything more.
         published: the target's own name of what is deployed, when it is known already: a Lambda version, say.
         previous: what serves now, empty when nothing does.
-        reason: `journal.PRUNE` when nothing is deployed.
+        reason: `journal.PRUNE` when nothing is deployed, `journal.ROLLBACK` when an earlier release is.
     """
 
     bucket: str

@@ -15,7 +15,7 @@ from typing import Any
 from .aws import Aws
 from .errors import NotDeployed, Refused
 from .execution import Hands, Report
-from .journal import PRUNE, Entry, Kind, deployed, is_open, kept
+from .journal import PRUNE, Entry, Kind, deployed, finishes, is_open, kept
 from .logbook import Logbook, note
 from .names import release_prefix
 from .plan import AbortUpload, Begin, DeleteObjects, Done, Step
@@ -111,8 +111,8 @@ def _journal(logbook: Logbook[Any]) -> list[Entry[Any]]:
                           f"Next: slipway deploy {logbook.model} --target {logbook.target}")
     if is_open(entries):
         raise Refused(f"the deployment of {logbook.model}/{entries[-1].shipped.version} to {logbook.target} was "
-                      f"interrupted, and what it left may be needed. Next: slipway deploy {logbook.model} "
-                      f"--target {logbook.target}, then prune")
+                      "interrupted, and what it left may be needed. "
+                      f"Next: {finishes(entries, logbook.target)}, then prune")
     return entries
 
 

@@ -6,16 +6,20 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from .again import taken_back
 from .aws import Aws
 from .config import Settings
 from .errors import NotDeployed
-from .journal import PRUNE, Entry, Kind, Shipped, begun, deployed, held_by, may_be_alive
+from .journal import PRUNE, ROLLBACK, Entry, Kind, Shipped, begun, finishes, held_by, may_be_alive
 from .logbook import bucket_of
 from .names import DEPLOYMENTS, deployed_models
 from .plan import short
 from .target import InService, Target
+
+if TYPE_CHECKING:
+    from registry import Release
 
 Open = Callable[[str], Target]
 AT_ONCE = 8  # models asked about at a time; a client keeps ten connections (botocore 1.43, max_pool_connections)
@@ -85,12 +89,14 @@ def status_of(model: str, targets: Sequence[str], open_target: Open) -> Status:
     with ThreadPoolExecutor(1 + len(targets), "slipway-status") as pool:
         asked = pool.submit(_registry, model, bool(targets))
         found = [pool.submit(_service, model, open_target(name)) for name in targets]
-        registry, digest = asked.result()
-        standings = tuple(_standing(model, digest, one.result()) for one in found)
+        registry, released = asked.result()
+        standings = tuple(_standing(model, released, one.result()) for one in found)
     if standings:
         return Status(model, registry, standings, tuple(line for one in standings for line in one.drift))
-    waiting = f"Production is {digest[:12]}, nothing is in service. Next: slipway deploy {model}"
-    return Status(model, registry, (), (waiting,) if digest else ())
+    if released is None:
+        return Status(model, registry, (), ())
+    waiting = f"Production is {released.digest[:12]}, nothing is in service. Next: slipway deploy {model}"
+    return Status(model, registry, (), (waiting,))
 
 
 def _service(model: str, target: Target) -> tuple[str, Sequence[Entry[Any]], InService | NotDeployed]:
@@ -102,46 +108,44 @@ def _service(model: str, target: Target) -> tuple[str, Sequence[Entry[Any]], InS
         return target.name, entries, error
 
 
-def _standing(model: str, digest: str, seen: tuple[str, Sequence[Entry[Any]], InService | NotDeployed]) -> Standing:
+def _standing(
+    model: str, released: Release | None, seen: tuple[str, Sequence[Entry[Any]], InService | NotDeployed]
+) -> Standing:
     name, entries, service = seen
     last = entries[-1]
     journal = (f"{model}/{last.shipped.version} {last.shipped.digest[:12]} {last.kind.value} "
                f"{last.at:%Y-%m-%d %H:%M:%S} UTC by {last.who}")
-    drift = [] if last.kind is Kind.DONE else [_unfinished(entries)]
+    drift = [] if last.kind is Kind.DONE else [_unfinished(name, entries)]
     if isinstance(service, NotDeployed):
         return Standing(name, journal, str(service), tuple(drift))
-    served = service.entry.shipped.digest
-    if digest and digest != served:
-        drift.append(_other(name, digest, service.entry.shipped, entries))
+    if released and released.digest != service.entry.shipped.digest:
+        drift.append(_other(name, released, service.entry.shipped, entries))
     drift += [f"{finding.what}: {finding.found}" for finding in service.findings if not finding.right]
     return Standing(name, journal, short(service.place), tuple(drift), service.url)
 
 
-def _other(target: str, digest: str, serves: Shipped, entries: Sequence[Entry[Any]]) -> str:
-    """What is said where another release serves than stands in Production: newer, or the one that was gone back to?"""
-    release, served = f"{serves.model}/{serves.version}", serves.digest
-    deploys = f"slipway deploy {serves.model} --target {target}"
-    if digest in (entry.shipped.digest for entry in deployed(entries)[:-1]):
-        return (f"Production is {digest[:12]}, which {release} {served[:12]} took the place of again. "
-                f"Next: slipway promote {release} --to Production to stay with it, or {deploys} to return")
-    return f"Production is {digest[:12]}, in service is {served[:12]}. Next: {deploys}"
+def _other(target: str, released: Release, serves: Shipped, entries: Sequence[Entry[Any]]) -> str:
+    """What is said where another release serves than stands in Production: newer, or one that was taken back?"""
+    standing = f"Production is {released.digest[:12]}"
+    if found := taken_back(released, entries, target):
+        return f"{standing}: {found}. Next: {found.stays}, or {found.comes_again} to undo it"
+    return (f"{standing}, in service is {serves.digest[:12]}. "
+            f"Next: slipway deploy {serves.model} --target {target}")
 
 
-def _unfinished(entries: Sequence[Entry[Any]]) -> str:
-    last = entries[-1]
+def _unfinished(target: str, entries: Sequence[Entry[Any]]) -> str:
+    last, first = entries[-1], begun(entries)
+    what = first.reason if first.reason in (PRUNE, ROLLBACK) else "deployment"
     if last.kind is Kind.FAILED:
-        return f"the last deployment failed: {last.reason}"
+        return f"the last {what} failed: {last.reason}"
     if held_by(entries, datetime.now(UTC), may_be_alive):
-        doing = "pruning" if last.reason == PRUNE else "deploying"
-        return f"{last.who} on {last.host} is {doing} since {begun(entries).at:%Y-%m-%d %H:%M:%S} UTC"
-    if last.kind is Kind.STOPPED:
-        return f"the last deployment was {last.reason}. Next: slipway deploy {last.shipped.model} finishes it"
-    if last.reason == PRUNE:
-        return f"the last prune was interrupted. Next: slipway prune {last.shipped.model} finishes it"
-    return f"the last deployment was interrupted. Next: slipway deploy {last.shipped.model} finishes it"
+        doing = {PRUNE: "pruning", ROLLBACK: "going back"}.get(first.reason, "deploying")
+        return f"{last.who} on {last.host} is {doing} since {first.at:%Y-%m-%d %H:%M:%S} UTC"
+    how = last.reason if last.kind is Kind.STOPPED else "interrupted"
+    return f"the last {what} was {how}. Next: {finishes(entries, target)} finishes it"
 
 
-def _registry(model: str, deployed: bool) -> tuple[str, str]:
+def _registry(model: str, deployed: bool) -> tuple[str, Release | None]:
     from registry import RegistryError, VersionMissing, release
 
     try:
@@ -149,5 +153,5 @@ def _registry(model: str, deployed: bool) -> tuple[str, str]:
     except RegistryError as error:
         if isinstance(error, VersionMissing) and not deployed:  # known nowhere: a slip of the fingers
             raise
-        return f"not known: {error}", ""
-    return f"{model}/{found.version} {found.digest[:12]} in {found.stage.value}", found.digest
+        return f"not known: {error}", None
+    return f"{model}/{found.version} {found.digest[:12]} in {found.stage.value}", found

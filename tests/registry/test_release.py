@@ -6,7 +6,7 @@ import mlflow
 import pytest
 from mlflow.artifacts import download_artifacts
 
-from registry import ReleaseMissing, ReleaseTampered, Stage, download, release
+from registry import ReleaseMissing, ReleaseTampered, Stage, download, mlflow_store, release
 from registry.digest import digest_of, hash_folder
 from tests.registry.world import World
 
@@ -26,6 +26,7 @@ def test_a_release_carries_the_bytes_and_the_people_behind_it(world: World) -> N
     assert found.digest == digest_of(found.files)
     assert [str(approval.approver) for approval in found.approvals] == ["bo (claimed)"]
     assert found.evidence.passed
+    assert found.moved_at == mlflow_store.ledger()[-1].at
 
 
 def test_a_download_is_what_was_approved(world: World, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import shutil
 import signal
 import subprocess
@@ -21,9 +22,28 @@ from .test_deploy import ROOT, environment
 
 def typed(*words: str) -> subprocess.CompletedProcess[str]:
     """Run a command as a program, in the current folder."""
-    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     return subprocess.run([sys.executable, "-m", "slipway", *words], capture_output=True, text=True, timeout=300,
-                          env={**os.environ, "PYTHONPATH": path})
+                          env=as_program())
+
+
+def as_program() -> dict[str, str]:
+    """The environment in which `python -m slipway` is found, whatever the current folder."""
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    return {**os.environ, "PYTHONPATH": path}
+
+
+def answered(word: str, *words: str) -> tuple[int, str]:
+    """Run a command at a terminal, and answer its question with a word; exit code, and what it said."""
+    terminal, its_end = pty.openpty()
+    try:
+        with subprocess.Popen([sys.executable, "-m", "slipway", *words], stdin=its_end, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, env=as_program()) as process:
+            os.write(terminal, word.encode() + b"\n")
+            said, _ = process.communicate(timeout=300)
+    finally:
+        os.close(terminal)
+        os.close(its_end)
+    return process.returncode, said.decode()
 
 
 @contextmanager

@@ -4,31 +4,30 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import boto3
+import mlflow.deployments.cli
 import numpy as np
 import pytest
+from click.testing import CliRunner, Result
 
-from registry import VersionMissing
-from serving import Aws, Settings, build, journal
-from serving.aws import FunctionConfig
-from serving.errors import AwsConflict, AwsFailed, Refused
+from registry import RegistryUnreachable, VersionMissing
+from serving import Aws, Settings, build
+from serving.errors import AwsConflict
 from serving.execution import execute
 from serving.golden import read_golden
-from serving.journal import Entry, Kind
-from serving.targets.lambda_.shipped import LambdaShipped
 from serving.targets.lambda_.target import LambdaTarget
 
 from . import recorded
 from .conftest import described, release_of
-from .lost import registry_lost, typed
-from .test_deploy import answer, registered, registry_and_aws, slip
+from .lost import answered, as_program, registry_lost, typed
+from .test_deploy import answer, environment, registered, registry_and_aws, slip
 
 BUCKET = "slipway-123456789012-us-east-1"
 
@@ -239,8 +238,61 @@ def test_the_previous_release_comes_back_without_the_registry_and_again_forward(
         assert typed("verify", "images").returncode == 0
     drift = answer(slip("status", "images", "--json"))[0]["drift"][0]
     assert drift.startswith("Production is")
-    assert "Next: slipway promote images/1 --to Production to stay with it" in drift
-    answer(slip("deploy", "images", "--json"))
+    assert drift.endswith(STAYS)
+    answer(slip("deploy", "images", "--again", "--json"))
+    assert served()[0] == 2
+    assert answer(slip("deploy", "images", "--json"))["steps"] == 0, "nobody has to say so twice"
+
+
+TAKEN = re.compile(r"images/2 was taken back on \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC by bo, for images/1")
+STAYS = ("Next: slipway promote images/1 --to Production to stay with it, "
+         "or slipway deploy images --target lambda --again to undo it")
+
+
+@pytest.fixture
+def taken_back(world: Path) -> Iterator[None]:
+    """images/2 stands in Production, and bo took it back; in service again afterwards."""
+    answer(slip("rollback", "images", "--json", who="bo"))
+    yield
+    answer(slip("deploy", "images", "--again", "--json"))
+    assert served()[0] == 2
+
+
+def test_what_was_taken_back_is_not_deployed_again_unless_somebody_says_so(taken_back: None) -> None:
+    refused = slip("deploy", "images")
+    assert (getattr(refused.exception, "exit_code", None), served()[0]) == (1, 1)
+    assert TAKEN.match(str(refused.exception)) and str(refused.exception).endswith(STAYS)
+    assert "converted" not in refused.output, "it is said before minutes are spent"
+    planned = slip("plan", "images")
+    assert planned.exit_code == 0 and TAKEN.match(planned.stdout) and "; this deploys it again" in planned.stdout
+    assert TAKEN.fullmatch(answer(slip("plan", "images", "--json"))["again"])
+
+
+def test_at_a_terminal_it_is_asked_whether_what_was_taken_back_shall_come_again(taken_back: None) -> None:
+    code, said = answered("n", "deploy", "images")
+    assert (code, served()[0]) == (1, 1), said
+    assert said.index("; this deploys it again\n") < said.index("Deploy images/2 again? [y/N]")
+
+
+def test_no_watcher_undoes_a_rollback_whatever_it_forgot(taken_back: None) -> None:
+    deploys = f"{sys.executable} -m slipway deploy {{model}}"
+    watching = ["watch", "--once", "--run", deploys, "--state", "forgotten.json"]
+    with environment(PYTHONPATH=as_program()["PYTHONPATH"]):
+        assert isinstance(slip(*watching).exception, RegistryUnreachable), "it is delivered again later"
+    assert served()[0] == 1
+
+
+def test_mlflow_deployments_do_not_undo_a_rollback_unless_they_are_told_to(taken_back: None) -> None:
+    update = ("update", "--name", "images", "-t", "lambda", "-m", "models:/images/2")
+
+    def deployments(*words: str) -> Result:
+        return CliRunner().invoke(mlflow.deployments.cli.commands, [*update, *words])
+
+    said = str(deployments().exception)
+    assert TAKEN.match(said) and said.endswith(f"mlflow deployments {' '.join(update)} -C again=true to undo it")
+    assert "-C again=maybe: wanted true or false" in str(deployments("-C", "again=maybe").exception)
+    assert served()[0] == 1
+    assert deployments("-C", "again=true").exit_code == 0
     assert served()[0] == 2
 
 
@@ -255,40 +307,7 @@ def test_a_release_that_never_served_cannot_come_back(world: Path) -> None:
     assert "Next: one of images/1" in str(result.exception)
 
 
-SHIPPED = LambdaShipped(model="m", version=1, digest="d", bundle="b", code="c", layer="l", layer_sha256="s",
-                        configuration=FunctionConfig("r", "x86_64", "h", 128, 3, "r"))
-NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
-
-
-def entry(seq: int, kind: Kind, version: int = 1, minutes: int = 0) -> Entry[LambdaShipped]:
-    return Entry(seq=seq, kind=kind, at=NOW - timedelta(minutes=minutes), who="ci", host="runner", process=1,
-                 shipped=SHIPPED.model_copy(update={"version": version, "digest": str(version)}))
-
-
-def test_a_second_deployer_is_told_who_is_deploying_until_the_lease_is_over() -> None:
-    held = [entry(1, Kind.BEGAN, minutes=1)]
-    with pytest.raises(Refused, match="ci on runner is deploying m/1 since 2026-01-02 11:59:00 UTC"):
-        journal.require_free(held, NOW, lambda e: True)
-    journal.require_free(held, NOW, lambda e: False)
-    journal.require_free([entry(1, Kind.BEGAN, minutes=16)], NOW, lambda e: True)
-    journal.require_free([*held, entry(2, Kind.FAILED)], NOW, lambda e: True)
-
-
 def test_a_second_deployer_that_began_at_the_same_moment_ends_before_it_changes_anything(world: Path) -> None:
     entries = LambdaTarget(Aws(), Settings()).logbook("images").read()
     with pytest.raises(AwsConflict):
         Aws().storage.create_bytes(BUCKET, f"deployments/images/lambda/{len(entries):06}.json", b"{}")
-
-
-def test_what_is_no_journal_entry_is_named() -> None:
-    with pytest.raises(AwsFailed, match=r"000001.json is no entry"):
-        journal.parse(b'{"seq": 1}', "000001.json", LambdaShipped)
-
-
-def test_the_way_back_skips_redeployments_of_the_same_release() -> None:
-    done = [entry(1, Kind.DONE, 1), entry(2, Kind.DONE, 2), entry(3, Kind.FAILED, 3), entry(4, Kind.DONE, 2)]
-    assert journal.way_back(done).shipped.version == 1
-    with pytest.raises(Refused, match="the only release that was ever in service"):
-        journal.way_back(done[:1])
-    with pytest.raises(Refused, match="nothing was deployed yet"):
-        journal.way_back([])

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import pty
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -34,6 +30,7 @@ from serving.targets.lambda_.target import LambdaTarget
 
 from . import recorded
 from .conftest import release_of
+from .lost import answered
 from .test_deploy import environment
 
 BUCKET, NAME = "slipway-123456789012-us-east-1", "slipway-images"
@@ -183,28 +180,14 @@ def test_an_open_deployment_loses_nothing_and_a_killed_prune_is_finished(
     assert steps("images", "--keep", "2", "--yes") == []
 
 
-def answered(word: str) -> tuple[int, str]:
-    """Prune at a terminal, and answer its question; exit code, and what it said."""
-    terminal, its_end = pty.openpty()
-    command = [str(Path(sys.executable).parent / "slipway"), "prune", "images", "--keep", "2"]
-    try:
-        with subprocess.Popen(command, stdin=its_end, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
-            os.write(terminal, word.encode() + b"\n")
-            said, _ = process.communicate(timeout=120)
-    finally:
-        os.close(terminal)
-        os.close(its_end)
-    return process.returncode, said.decode()
-
-
 def test_at_a_terminal_it_asks_after_its_plan_and_only_yes_removes_anything(
     local_aws: None, bundle: Bundle, tmp_path: Path
 ) -> None:
     deploy_releases(bundle, (1, 2, 3), tmp_path)
-    code, said = answered("n")
+    code, said = answered("n", "prune", "images", "--keep", "2")
     assert said.index("delete      version 1 of slipway-images") < said.index("Remove this for good? [y/N]")
     assert (code, "nothing was removed" in said, len(versions_there())) == (1, True, 3)
-    code, said = answered("y")
+    code, said = answered("y", "prune", "images", "--keep", "2")
     assert (code, said.splitlines()[-1].endswith("steps done"), len(versions_there())) == (0, True, 2)
 
 

@@ -291,7 +291,9 @@ def test_the_previous_release_comes_back_without_the_registry_and_again_forward(
         assert (back.returncode, json.loads(back.stdout)["version"], served()) == (0, 1, 1), back.stderr
         assert typed("verify", "images").returncode == 0
     assert answer(slip("status", "images", "--json"))[0]["drift"][0].startswith("Production is")
-    answer(slip("deploy", "images", *TARGET, "--json"))
+    assert "; a deploy would undo that. Next: " in refused("deploy", "images", *TARGET)
+    assert served() == 1
+    answer(slip("deploy", "images", *TARGET, "--again", "--json"))
     assert served() == 2
 
 

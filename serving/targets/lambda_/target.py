@@ -73,7 +73,8 @@ class LambdaTarget:
         was = alias.version if alias else None
         left = journal.deployed(entries)[-1].shipped.around  # no release's: it stays as it is
         shipped = target.shipped.model_copy(update={"around": left})
-        begin = logbook.begin(entries[-1].seq, shipped, published=target.published, previous=was or "")
+        begin = logbook.begin(entries[-1].seq, shipped, published=target.published, previous=was or "",
+                              reason=journal.ROLLBACK)
         found = planning.look_around(self.aws, function, left)
         title = f"{self.place(model)} back to {shipped.model}/{shipped.version} (Lambda version {target.published})"
         moved = alias is None or was != target.published or bool(alias.shares)

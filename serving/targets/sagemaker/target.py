@@ -68,7 +68,8 @@ class SageMakerTarget:
         golden = proof.golden_of(self.aws, target.shipped, logbook.bucket)
         now = settled(self.aws, endpoint)
         was = now.config if now else ""
-        begin = logbook.begin(entries[-1].seq, target.shipped, published=target.published, previous=was)
+        begin = logbook.begin(entries[-1].seq, target.shipped, published=target.published, previous=was,
+                              reason=journal.ROLLBACK)
         title = f"{endpoint} back to {target.shipped.model}/{target.shipped.version} ({target.published})"
         moves = planning.takeover(endpoint, target.published, now, None, resize=True)
         scaled = planning.rescaled(endpoint, target.shipped, self.aws.scaling.scaling(endpoint, names.VARIANT))
