@@ -74,9 +74,10 @@ torch: setup
 
 check: lint types test
 
-# Resolves pyproject.toml's extras again; needs uv. The lock is complete (hence --no-deps above) and holds names and
-# versions only. sagemaker-mlflow is left out on purpose: it replaces MLflow's S3 artefact store by entry point and warns
-# on every request to a tracking server that is no SageMaker one (MLflow 3.17.2, sagemaker-mlflow 0.5.0).
+# Resolves pyproject.toml's extras again, and keeps each version that still fits; needs uv (pip install uv). The lock is
+# complete (hence --no-deps above) and holds names and versions only. sagemaker-mlflow is left out on purpose: it replaces
+# MLflow's S3 artefact store by entry point and warns on every request to a tracking server that is no SageMaker one
+# (MLflow 3.17.2, sagemaker-mlflow 0.5.0).
 lock:
 	uv pip compile pyproject.toml --all-extras --python-version 3.11 --no-annotate --no-header --no-emit-index-url \
 	  --no-emit-package sagemaker-mlflow --output-file requirements.lock --quiet

@@ -22,7 +22,7 @@ from registry.evaluation import (
     sliced,
 )
 from registry.gates import Champion, rival
-from registry.measured import Measured
+from registry.measured import Measured, Scan
 from registry.promotion import judged
 from registry.rows import RowDigests, row_digests
 from registry.standing import standing
@@ -49,11 +49,12 @@ class HeldOut:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A version's files on this disk, and what they hash to."""
+    """A version's files on this disk, what they hash to, and what a look inside found."""
 
     version: ModelVersion
     folder: Path
     files: tuple[FileDigest, ...]
+    scan: Scan
 
     @property
     def digest(self) -> str:
@@ -172,7 +173,7 @@ def _measured(
         overlap=None if isinstance(seen, str) else measuring.overlap(held_out, seen),
         compatibility=None if isinstance(compatible, str) else compatible,
         dependencies=licences.required(mine.folder, said),
-        scan=scan.scan(mine.folder, [file.path for file in mine.files]),
+        scan=mine.scan,
         unmeasured=unmeasured,
         intervals=answers.intervals(rows.labels),
     )
@@ -181,7 +182,8 @@ def _measured(
 def _fetch(version: ModelVersion, into: Path) -> Fetched:
     into.mkdir()
     folder = model_files.fetch_model(version, into)
-    return Fetched(version, folder, digest.hash_folder(folder))
+    files = digest.hash_folder(folder)
+    return Fetched(version, folder, files, scan.scan(folder, [file.path for file in files]))
 
 
 def _held_out(version: ModelVersion, scratch: Path) -> HeldOut:
@@ -209,6 +211,7 @@ def _text_as_objects(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _answers(fetched: Fetched, rows: HeldOut) -> Answers:
+    _require_harmless(fetched)
     meaning = model_files.meaning_of(fetched.folder)
     output = model_files.predict(fetched.folder, rows.inputs)
     try:
@@ -221,6 +224,17 @@ def _answers(fetched: Fetched, rows: HeldOut) -> Answers:
     if not np.isfinite(amounts).all():
         raise ModelUnusable(f"{fetched.version} answers with numbers that are not finite")
     return Amounts(amounts)
+
+
+def _require_harmless(fetched: Fetched) -> None:
+    """Loading is what runs code, so the look inside comes first; a policy without the gate has answered for it."""
+    rules, name = policy.load().rules, fetched.version.name
+    wanted = all(rules(name, stage).gates.more.formats is not None for stage in (Stage.STAGING, Stage.PRODUCTION))
+    if wanted and fetched.scan.findings:
+        raise ModelUnusable(
+            f"{fetched.version} is not loaded, since that could run code: {'; '.join(fetched.scan.findings)}. Next: "
+            "log it in a format that holds none (.keras, .skops of scikit-learn's own types, .onnx); or gates.formats: "
+            "null in the policy, where whoever trained it may run code here")
 
 
 def _rival(version: ModelVersion, rows: HeldOut, held_out: RowDigests, scratch: Path) -> Rival | None:

@@ -89,9 +89,11 @@ def pins(text: str) -> dict[str, str]:
     return dict(re.findall(r"^\s*-?\s*([A-Za-z0-9_.-]+)==([^\s;]+)", text, re.M))
 
 
-def test_the_lock_names_no_host_and_pins_everything() -> None:
-    lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").split()
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-promoter.lock"])
+def test_a_lock_names_no_host_pins_everything_and_is_ordered_as_make_lock_writes_it(lock: str) -> None:
+    lines = (ROOT / lock).read_text(encoding="utf-8").splitlines()
     assert all(re.fullmatch(r"[a-z0-9._-]+==[^\s/]+", line) for line in lines)
+    assert lines == sorted(lines, key=lambda line: line.split("==")[0])
 
 
 @pytest.mark.parametrize("file", [

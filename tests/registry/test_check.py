@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import importlib
 import json
+import sys
 from typing import Any
 
 import mlflow
@@ -140,6 +142,44 @@ def test_a_version_that_cannot_answer_its_own_rows_cannot_be_checked(world: Worl
     mlflow.MlflowClient().log_artifact(version.run_id, str(world.folder / "held_out.npz"), "evaluation")
     with pytest.raises(ModelUnusable, match="the model does not answer"):
         check.check(version)
+
+
+def with_code(world: World, monkeypatch: pytest.MonkeyPatch) -> ModelVersion:
+    """A candidate of a class of its own, whose module comes along with it and leaves a mark when it is imported."""
+    world.candidate()  # whose held-out rows it answers
+    (world.folder / "brought.py").write_text(
+        "import pathlib\nfrom sklearn.linear_model import LogisticRegression\n"
+        f"pathlib.Path({str(world.folder / 'mark')!r}).touch()\n\n\nclass Brought(LogisticRegression):\n    pass\n")
+    monkeypatch.syspath_prepend(world.folder)
+    model = importlib.import_module("brought").Brought().fit(*points(1, 400))
+    with mlflow.start_run() as run:
+        info = mlflow.sklearn.log_model(
+            model, name="brought", pip_requirements=[], code_paths=[str(world.folder / "brought.py")],
+            serialization_format="skops", skops_trusted_types=["brought.Brought"],
+            metadata={"slipway": {"kind": "classification", "labels": LABELS}},
+        )  # fmt: skip
+        mlflow.log_artifact(str(world.folder / "held_out.npz"), "evaluation")
+    del sys.modules["brought"]
+    (world.folder / "mark").unlink()
+    return register_candidate("brought", run_id=run.info.run_id, source=info.model_uri)
+
+
+def test_a_version_whose_files_could_run_code_is_refused_before_it_is_loaded(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = with_code(world, monkeypatch)
+    with pytest.raises(ModelUnusable, match=r"not loaded, .*brings code along.*custom object brought.Brought.*Next: "):
+        check.check(version)
+    assert not (world.folder / "mark").exists(), "its code was run"
+
+
+def test_a_policy_that_asks_for_no_such_look_lets_it_be_loaded(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = with_code(world, monkeypatch)
+    (world.folder / "policy.yaml").write_text("schema: 1\ndefaults: {gates: {formats: null}}\n")
+    assert "formats" not in {verdict.gate for verdict in check.check(version).verdicts}
+    assert (world.folder / "mark").exists()
 
 
 def test_a_champion_that_cannot_answer_these_rows_leaves_the_gate_unknown(world: World) -> None:

@@ -65,14 +65,14 @@ def slip(*words: str, who: str = "ci", stdin: bytes | None = None) -> Result:
 
 
 @contextmanager
-def registry_and_aws(home: Path) -> Iterator[None]:
-    """A new registry in this folder, which becomes the current one, and a local AWS."""
+def registry_and_aws(home: Path, *options: str) -> Iterator[None]:
+    """A new registry in this folder, which becomes the current one, and a local AWS with these options."""
     # The network of these tests is right and unsure, three rounds of training old: nothing for a gate on certainty.
     unsure = "models: {images: {gates: {calibration: null}}}"
     (home / "policy.yaml").write_text((ROOT / "policy.yaml").read_text().replace("models: {}", unsure))
     before = Path.cwd()
     os.chdir(home)
-    with running() as aws, environment(
+    with running(*options) as aws, environment(
         **aws, MLFLOW_TRACKING_URI=f"sqlite:///{home}/mlflow.db", SLIPWAY_POLICY=str(home / "policy.yaml")
     ):
         mlflow.set_tracking_uri(f"sqlite:///{home}/mlflow.db")
