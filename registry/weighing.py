@@ -219,7 +219,7 @@ def dependencies(found: Sequence[Dependency] | None, rule: DependencyRule) -> Ve
         if standing is licences.Standing.DENIED:
             bad.append(f"{one.name} is under {one.licence}")
         elif standing is licences.Standing.UNKNOWN and rule.unknown_blocks:
-            strange.append(f"{one.name}: {one.licence or 'licence'} is neither allowed nor denied" if one.licence
+            strange.append(f"{one.name}: {one.licence} is neither allowed nor denied" if one.licence
                            else f"{one.name}: licence unknown")
     if bad:
         return Verdict("dependencies", Outcome.FAILED, _some(bad))

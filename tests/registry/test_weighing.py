@@ -228,3 +228,124 @@ def test_null_takes_a_gate_away_for_one_model_alone() -> None:
 
 def test_rules_without_these_gates_say_nothing_about_them() -> None:
     assert judge((Measure("accuracy", 1.0),), None, GateRules({}, {}, None), None) == ()
+
+
+# --- each limit, and what a reviewer reads of it
+
+REGION = weighing.SliceRule({"accuracy": 0.5}, 2.0, 30, ("region",))
+BARE = weighing.SliceRule({"accuracy": 0.5}, None, 30)
+OLD, NEW = Slice("time", "old", 50, {"mae": 2.0}), Slice("time", "new", 60, {"mae": 1.0})
+ODD = Slice("time", "none", 60, {"r2": 0.1})
+
+
+@pytest.mark.parametrize(
+    ("found", "rule", "whole", "wanted", "told"),
+    [
+        ((NORTH, SOUTH), replace(REGION, floors={"accuracy": 0.45}), None, Outcome.PASSED,
+         "2 slices, lowest accuracy 0.450 where region=north (100 rows)"),
+        ((replace(NORTH, rows=30, measures={"accuracy": 0.5}), SOUTH), REGION, None, Outcome.PASSED,
+         "2 slices, lowest accuracy 0.500 where region=north (30 rows)"),
+        ((replace(NORTH, rows=29), SOUTH), REGION, None, Outcome.UNKNOWN,
+         "region=north has 29 rows (wanted at least 30 rows each)"),
+        ((replace(OLD, rows=29), SOUTH), REGION, None, Outcome.PASSED,
+         "1 slices, lowest accuracy 0.950 where region=south (900 rows); 1 of 2 slices under 30 rows, not judged"),
+        ((OLD,), REGION, None, Outcome.UNKNOWN, "no slices by region (wanted at least 30 rows each)"),
+        ((replace(OLD, rows=29),), BARE, None, Outcome.PASSED, "1 of 1 slices under 30 rows, not judged"),
+        ((), BARE, None, Outcome.PASSED, "no column to slice by was named"),
+        ((OLD, NEW), replace(BARE, error_ratio=2.0), 1.0, Outcome.PASSED,
+         "2 slices, largest mae 2 where time=old (50 rows), 2.00 x that of all rows"),
+        ((OLD, NEW), replace(BARE, error_ratio=1.9), 1.0, Outcome.FAILED, "mae 2 > 1.9 x 1 where time=old (50 rows)"),
+        ((OLD, NEW), BARE, 0.1, Outcome.PASSED, "2 slices, largest mae 2 where time=old (50 rows), 20.00 x that of all "
+         "rows"),
+        ((OLD, NEW), replace(BARE, error_ratio=2.0), None, Outcome.PASSED,
+         "2 slices, largest mae 2 where time=old (50 rows)"),
+        ((SOUTH, ODD), replace(BARE, error_ratio=2.0), 1.0, Outcome.PASSED,
+         "2 slices, largest mae 0 where region=south (900 rows), 0.00 x that of all rows"),
+        ((ODD, replace(OLD, measures={"mae": 0.5})), BARE, None, Outcome.PASSED,
+         "2 slices, largest mae 0.5 where time=old (50 rows)"),
+        ((NORTH,) * 3, BARE, None, Outcome.FAILED,
+         "; ".join(["accuracy 0.450 < 0.500 where region=north (100 rows)"] * 3)),
+        ((NORTH,) * 5, BARE, None, Outcome.FAILED,
+         "; ".join(["accuracy 0.450 < 0.500 where region=north (100 rows)"] * 3) + "; and 2 more"),
+    ],
+)  # fmt: skip
+def test_slices_are_judged_at_their_limits_and_told(
+    found: tuple[Slice, ...], rule: weighing.SliceRule, whole: float | None, wanted: Outcome, told: str
+) -> None:
+    verdict = weighing.slices(found, rule, whole)
+    assert (verdict.gate, verdict.outcome, verdict.reason) == ("slices", wanted, told)
+
+
+@pytest.mark.parametrize(("brier", "wanted"), [(0.3, Outcome.PASSED), (0.31, Outcome.FAILED)])
+def test_the_brier_score_is_a_gate_of_its_own(brier: float, wanted: Outcome) -> None:
+    found = Calibration(15, Figure(0.1, 0.05, 0.2), Figure(brier, 0.2, 0.4))
+    measured = replace(GOOD, answers="probabilities", calibration=found)
+    error, score = weighing.calibration(measured, weighing.CalibrationRule(0.1, 0.3))
+    assert (error.gate, error.outcome, error.found, error.interval) == ("calibration", Outcome.PASSED, 0.1, (0.05, 0.2))
+    assert error.reason == "calibration error (15 bins) 0.100 (95 % 0.050 to 0.200) <= 0.100"
+    assert (score.gate, score.outcome, score.wanted, score.interval) == ("brier", wanted, 0.3, (0.2, 0.4))
+    assert score.reason.startswith(f"Brier score {brier:.3f} (95 % 0.200 to 0.400)")
+    assert [v.gate for v in weighing.calibration(measured, weighing.CalibrationRule(None, 0.3))] == ["brier"]
+
+
+def test_an_overlap_tells_the_share_and_is_held_only_to_what_the_policy_limits() -> None:
+    found = Overlap(100, 400, 5, 50, "d" * 64)
+    for rule, wanted in ((weighing.OverlapRule(0.05, None), Outcome.PASSED),
+                         (weighing.OverlapRule(0.04, None), Outcome.FAILED),
+                         (weighing.OverlapRule(None, 0.5), Outcome.PASSED),
+                         (weighing.OverlapRule(None, None), Outcome.PASSED)):  # fmt: skip
+        verdict = weighing.overlap(found, rule, "")
+        assert (verdict.outcome, verdict.found, verdict.wanted) == (wanted, 0.05, rule.copies), rule
+
+
+def test_what_is_unknown_says_why_where_the_check_did() -> None:
+    silent = verdicts(Measured("classes"))
+    assert [silent[gate].reason for gate in ("overlap", "signature", "serving")] == [
+        "overlap with the training rows: not measured", "signature: not compared", "not rehearsed: not rehearsed",
+    ]  # fmt: skip
+    told = verdicts(Measured("classes", unmeasured={"overlap": "a", "signature": "b", "serving": "c"}))
+    assert [told[gate].reason[-3:] for gate in ("overlap", "signature", "serving")] == [": a", ": b", ": c"]
+
+
+def test_a_signature_is_told_with_what_is_new_and_a_champion_without_digest_is_known_by_number() -> None:
+    fits = Compatibility(1, 2, 2, "c" * 64, (), ("output score",))
+    told = verdicts(replace(GOOD, compatibility=fits), Champion(2, None))["signature"]
+    assert told.reason == "1 input, 2 outputs, as champion 2 takes and gives; new: output score"
+    same = verdicts(replace(GOOD, compatibility=replace(fits, changes=())), Champion(2, None))["signature"]
+    assert same.reason == "1 input, 2 outputs, as champion 2 takes and gives"
+
+
+MINE = Dependency("mine", None, None)
+ZLIB = Dependency("zlib", "1", "Zlib")
+
+
+@pytest.mark.parametrize(
+    ("dependency", "pinned", "blocks", "wanted", "told"),
+    [
+        (MINE, True, True, Outcome.FAILED, "mine is not pinned"),
+        (MINE, False, True, Outcome.UNKNOWN, "mine: licence unknown"),
+        (replace(MINE, licence="Own-1.0"), False, True, Outcome.UNKNOWN, "mine: Own-1.0 is neither allowed nor denied"),
+        (MINE, False, False, Outcome.PASSED, "3: BSD-3-Clause, Zlib"),
+        (replace(MINE, version="1"), True, False, Outcome.PASSED, "3, all pinned: BSD-3-Clause, Zlib"),
+    ],
+)
+def test_pins_and_unknown_licences_block_where_the_policy_says(
+    dependency: Dependency, pinned: bool, blocks: bool, wanted: Outcome, told: str
+) -> None:
+    rule = weighing.DependencyRule(pinned, ("BSD-*", "Zlib"), (), blocks)
+    verdict = weighing.dependencies((ZLIB, NUMPY, dependency), rule)
+    assert (verdict.outcome, verdict.reason) == (wanted, told)
+
+
+def test_a_rehearsal_at_each_of_its_limits_passes() -> None:
+    assert isinstance(SERVED, Rehearsal)
+    brink = replace(SERVED, difference=SERVED.tolerance, p50_ms=5, p99_ms=6, memory_mb=7, bundle_mb=8)
+    found = weighing.serving(brink, weighing.ServingRule(5, 6, 7, 8), "")
+    assert [(v.gate, v.outcome) for v in found] == [
+        (gate, Outcome.PASSED) for gate in ("serving", "latency_p50", "latency_p99", "memory", "bundle")
+    ]
+
+
+def test_of_what_cannot_be_served_no_engine_is_blamed() -> None:
+    assert isinstance(SERVED, Rehearsal)
+    assert not list(weighing.engine(replace(SERVED, refused="no converter", engine="skops"), ("onnx",)))
