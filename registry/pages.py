@@ -25,6 +25,7 @@ from registry.wire import WordShape
 
 _PAGES = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True)
 _COOKIE = "slipway_form"
+_LARGEST = 2**31 - 1  # of a version's number, in MLflow's tables
 _WORDS = ("approval", "rejection", "withdrawal")
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; form-action 'self'; "
@@ -87,12 +88,12 @@ def pages(server: Server) -> Blueprint:
         """What waits for an approval?"""
         return _waiting(server)
 
-    @made.get("/<path:model>/<int:number>")
+    @made.get(f"/<path:model>/<int(max={_LARGEST}):number>")
     def version(model: str, number: int) -> Response:
         """Everything a reviewer needs to decide about one version."""
         return _version(server, model, number, "")
 
-    @made.post("/<path:model>/<int:number>")
+    @made.post(f"/<path:model>/<int(max={_LARGEST}):number>")
     def decide(model: str, number: int) -> Response:
         """Write down a reviewer's word; a refusal is shown, not raised."""
         return _decided(server, model, number)

@@ -25,6 +25,7 @@ from datetime import datetime
 from registry.gates import Champion, judge, rival
 from registry.identity import NOBODY
 from registry.policy import StageRules
+from registry.spelling import one_line
 from registry.standing import Standing
 from registry.words import Actor, Approval, Decision, Evidence, Outcome, Stage
 
@@ -91,7 +92,7 @@ def judged(evidence: Evidence, rules: StageRules, champion: Champion | None) -> 
     """The same evidence with the verdicts that these rules give it."""
     files = [file.path for file in evidence.files]
     verdicts = judge(evidence.measures, evidence.paired, rules.gates, champion, files, evidence.measured)
-    return replace(evidence, verdicts=verdicts)
+    return replace(evidence, verdicts=tuple(replace(v, reason=one_line(v.reason)) for v in verdicts))
 
 
 def cannot_approve(actor: Actor, authors: tuple[str, ...], rules: StageRules) -> str | None:
@@ -197,7 +198,7 @@ def _rejections(case: Case, rules: StageRules) -> Iterator[str]:
     for rejection in case.standing.rejections:
         counts = cannot_approve(rejection.by, case.standing.authors, rules) is None
         if counts and rejection.digest == case.standing.evidence.digest:
-            yield f"rejected by {rejection.by.name}{f': {rejection.comment}' if rejection.comment else ''}"
+            yield one_line(f"rejected by {rejection.by.name}{f': {rejection.comment}' if rejection.comment else ''}")
 
 
 def _next(case: Case, evidence: Evidence | None, gates_block: bool, authorless: bool) -> str:

@@ -126,7 +126,7 @@ def _number(key: str) -> int | None:
     text = request.args.get(key)
     if text is None:
         return None
-    if not text.isdecimal():
+    if not text.isdecimal() or len(text) > 18:  # what a database's largest column holds
         raise MlflowException(f"{key}={text!r} is no number", error_code=INVALID_PARAMETER_VALUE)
     return int(text)
 

@@ -55,7 +55,7 @@ def _approved(now: Standing, entry: Entry) -> Standing:
 
 
 def _rejected(now: Standing, entry: Entry) -> Standing:
-    now, body = _unsaid(now, entry), read(WordBody, entry.body)
+    now, body = _unsaid(_withdrawn(now, entry, rejections=False), entry), read(WordBody, entry.body)
     said = Rejection(entry.actor, body.digest, entry.at, body.comment, entry.seq)
     return replace(now, rejections=(*now.rejections, said))
 
@@ -67,6 +67,19 @@ def _unsaid(now: Standing, entry: Entry) -> Standing:
         now,
         approvals=tuple(a for a in now.approvals if (a.approver.name, a.digest) != (who, digest)),
         rejections=tuple(r for r in now.rejections if (r.by.name, r.digest) != (who, digest)),
+    )
+
+
+def _withdrawn(now: Standing, entry: Entry, rejections: bool = True) -> Standing:
+    """Without anything that this person said, about these bytes or others.
+
+    Evidence for other bytes may be sent between a yes and the no that takes it back, and the first sent again after.
+    """
+    who = entry.actor.name
+    return replace(
+        now,
+        approvals=tuple(a for a in now.approvals if a.approver.name != who),
+        rejections=tuple(r for r in now.rejections if r.by.name != who or not rejections),
     )
 
 
@@ -84,7 +97,7 @@ _STEPS = {
     Kind.CHECKED: _checked,
     Kind.APPROVED: _approved,
     Kind.REJECTED: _rejected,
-    Kind.WITHDRAWN: _unsaid,
+    Kind.WITHDRAWN: _withdrawn,
     Kind.MOVED: _moved,
     Kind.DELETED: _deleted,
 }

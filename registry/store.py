@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 
+import sqlalchemy as sa
 from mlflow.entities.model_registry import ModelVersion as MlflowVersion
 from mlflow.entities.model_registry import ModelVersionTag, RegisteredModel, RegisteredModelTag
 from mlflow.entities.model_registry.model_version_stages import STAGE_DELETED_INTERNAL, get_canonical_stage
 from mlflow.exceptions import MlflowException
+from mlflow.prompt.constants import IS_PROMPT_TAG_KEY
 from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 from mlflow.store.artifact.utils.models import _parse_model_uri
 from mlflow.store.model_registry.dbmodels.models import SqlModelVersion
@@ -23,19 +25,56 @@ from mlflow.utils.time import get_current_time_millis
 from registry import plain_tables, shown
 from registry.book import TAKERS, Found
 from registry.errors import PromotionRefused
+from registry.freeze import stored_at
 from registry.gates import rival
 from registry.origins import settled
 from registry.promotion import Case, decide, judged
+from registry.spelling import looks, one_line
 from registry.store_rows import OpenBook, StoreRows, found_in
 from registry.views import Refusal
 from registry.whereabouts import SCHEME
 from registry.wire import GlassShape, WordShape, read
 from registry.words import Stage
 
+_LONGEST = 1_000_000  # characters of evidence: about 7,000 files
+
 
 def open_store(store_uri: str, **_: object) -> GovernedStore:
     """MLflow's entry point: `slipway:` in front of any database URI that MLflow takes."""
     return GovernedStore(store_uri.removeprefix(SCHEME))
+
+
+def taken_for(alias: str) -> Stage | None:
+    """Which stage would a reader take this alias for: by its own alias, by its name, in any case or alphabet?"""
+    words = ((stage, word) for stage in Stage if stage.alias for word in (stage.alias, stage.value))
+    return next((stage for stage, word in words if looks(alias) == looks(word)), None)
+
+
+def _require_not_ours(tags: Sequence[RegisteredModelTag]) -> None:
+    for tag in tags:
+        if shown.is_taken_for_ours(tag.key):
+            raise MlflowException(f"tag {tag.key} is slipway's alone", error_code=PERMISSION_DENIED)
+
+
+def _require_no_prompt(tag: RegisteredModelTag | ModelVersionTag) -> None:
+    """MLflow leaves prompts out when it lists models, so that a model that became one would not be seen."""
+    if tag.key == IS_PROMPT_TAG_KEY:
+        raise MlflowException("a model does not become a prompt. Next: make a prompt", error_code=PERMISSION_DENIED)
+
+
+def _described(description: str | None) -> str:
+    """What somebody may write about a version.
+
+    Raises:
+        PromotionRefused: when a reader could take it for what the registry says.
+        ValueError: when it leaves the registry no room to say anything.
+    """
+    own = shown.own_words(description)
+    if shown.speaks_for_us(own):
+        raise PromotionRefused("this description would be taken for slipway's. Next: say it in other words")
+    if len(own) > shown.LONGEST_WORDS:
+        raise ValueError(f"a description of {len(own)} characters; at most {shown.LONGEST_WORDS} leave room for ours")
+    return own
 
 
 class GovernedStore(StoreRows):
@@ -53,21 +92,24 @@ class GovernedStore(StoreRows):
 
     def set_registered_model_alias(self, name: str, alias: str, version: int | str) -> None:
         """Set an alias; @champion and @challenger are the stages Production and Staging."""
-        stage = Stage.of_alias(alias.lower())
-        if stage is None:
+        stage = taken_for(alias)
+        if stage is None or (alias != stage.alias and self.get_registered_model(name)._is_prompt()):
             super().set_registered_model_alias(name, alias, version)
             return
         with self._book() as book:
             if alias != stage.alias:
-                raise ValueError(f"@{alias} would be taken for @{stage.alias}. Next: use @{stage.alias}")
+                raise ValueError(f"@{one_line(alias)} would be taken for @{stage.alias}. Next: use @{stage.alias}")
             self._move(book, name, version, stage, "alias")
 
     def delete_registered_model_alias(self, name: str, alias: str) -> None:
         """Delete an alias; without @champion or @challenger its version is archived."""
-        if Stage.of_alias(alias) is None:
+        stage = Stage.of_alias(alias.lower())  # some databases do not tell upper and lower case apart
+        if stage is None:
             super().delete_registered_model_alias(name, alias)
             return
         with self._book() as book:
+            if alias != stage.alias:
+                raise ValueError(f"there is no @{alias}. Next: use @{stage.alias}")
             number = self._aliases(book.session, name).get(alias)
             if number is not None:
                 self._move(book, name, number, Stage.ARCHIVED, "alias")
@@ -121,11 +163,14 @@ class GovernedStore(StoreRows):
 
     def set_model_version_tag(self, name: str, version: int | str, tag: ModelVersionTag) -> None:
         """Set a tag; evidence and reviewers' words become ledger entries, other slipway.* tags are refused."""
-        if not shown.is_protected(tag.key):
+        if not shown.is_taken_for_ours(tag.key):
+            _require_no_prompt(tag)
             super().set_model_version_tag(name, version, tag)
             return
         with self._book() as book:
             found, text = self._found(book, name, version), tag.value or ""
+            if len(text) > _LONGEST:
+                raise ValueError(f"{tag.key} of {len(text)} characters, at most {_LONGEST} are taken")
             if tag.key == shown.GLASS_TAG:
                 glass = read(GlassShape, text)
                 self._move(book, name, version, Stage(glass.stage), "break-glass", glass.reason)
@@ -149,9 +194,16 @@ class GovernedStore(StoreRows):
 
     def set_registered_model_tag(self, name: str, tag: RegisteredModelTag) -> None:
         """Set a tag of the model, unless it claims to be slipway's."""
-        if shown.is_protected(tag.key):
-            raise MlflowException(f"tag {tag.key} is slipway's alone", error_code=PERMISSION_DENIED)
+        _require_not_ours([tag])
+        _require_no_prompt(tag)
         super().set_registered_model_tag(name, tag)
+
+    def create_registered_model(
+        self, name: str, tags: Sequence[RegisteredModelTag] | None = None, *args: Any, **kwargs: Any
+    ) -> RegisteredModel:
+        """Make a model, none of whose tags claims to be slipway's."""
+        _require_not_ours(tags or ())
+        return cast(RegisteredModel, super().create_registered_model(name, tags, *args, **kwargs))
 
     def _show(self, book: OpenBook, found: Found) -> None:
         now = book.standing(found)
@@ -179,18 +231,25 @@ class GovernedStore(StoreRows):
         **kwargs: Any,
     ) -> MlflowVersion:
         """Register a version; slipway's tags on it (a copy carries them) are left out, its authors written down."""
-        kept, source = [tag for tag in tags or () if not shown.is_protected(tag.key)], settled(source, run_id)
+        kept, source = [tag for tag in tags or () if not shown.is_taken_for_ours(tag.key)], settled(source, run_id)
         with self._sessions.transaction() as session:
             made = super().create_model_version(name, source, run_id, kept, *args, **kwargs)
             with self._book() as book:
-                book.register(self._found(book, name, made.version), {book.actor.name} | self._authors(book, source))
+                row = self._get_sql_model_version(book.session, name, made.version)
+                row.description = made.description = _described(row.description) or None
+                found = found_in(row)
+                book.register(found, {book.actor.name} | self._authors(book, source, found))
             session.flush()
             return cast(MlflowVersion, made)
 
-    def _authors(self, book: OpenBook, source: str) -> set[str]:
+    def _authors(self, book: OpenBook, source: str, new: Found) -> set[str]:
         """Whoever answers for these files already: registering them again, or copying, launders nobody."""
+        place = stored_at(new.location)
+        alike = [SqlModelVersion.source == source, SqlModelVersion.storage_location == new.location]
+        if place:  # however the address in front of it is spelled
+            alike.append(SqlModelVersion.storage_location.endswith(f"/{place}", autoescape=True))
         same = self._get_query(book.session, SqlModelVersion).filter(
-            SqlModelVersion.source == source, SqlModelVersion.current_stage != STAGE_DELETED_INTERNAL
+            sa.or_(*alike), SqlModelVersion.current_stage != STAGE_DELETED_INTERNAL
         )
         found = [found_in(row) for row in same]
         if source.startswith("models:/"):
@@ -227,7 +286,7 @@ class GovernedStore(StoreRows):
             found = self._found(book, name, version)
             if book.standing(found).protected:
                 raise PromotionRefused(f"{found} is approved, its description stays as it was read")
-            super().update_model_version(name, version, shown.own_words(description))
+            super().update_model_version(name, version, _described(description))
             self._show(book, found)
             return cast(MlflowVersion, self.get_model_version(name, version))
 

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from registry.ledger import Entry, Kind, stamp
 from registry.replay import at
+from registry.spelling import one_line
 from registry.standing import standing
 from registry.wire import DeletedBody, EvidenceShape, MovedBody, RegisteredBody, WordBody, read
 from registry.words import Approval, ModelVersion, Stage
@@ -17,7 +18,8 @@ GLASS = "BREAKING THE GLASS"
 
 def line(entry: Entry) -> str:
     """One entry in one line: number, time, version, who, what."""
-    return f"{entry.seq:>5}  {entry.at:%Y-%m-%d %H:%M:%S}  {entry.model}/{entry.version}  {entry.actor}  {told(entry)}"
+    who = one_line(f"{entry.model}/{entry.version}  {entry.actor}")
+    return f"{entry.seq:>5}  {entry.at:%Y-%m-%d %H:%M:%S}  {who}  {told(entry)}"
 
 
 def as_json(entry: Entry) -> dict[str, object]:
@@ -82,8 +84,8 @@ def next_step(version: ModelVersion, entries: Iterable[Entry], needed: int) -> s
 
 
 def told(entry: Entry) -> str:
-    """What happened, without when and who."""
-    return _WORDS[entry.kind](entry.body)
+    """What happened, without when and who: one line, whatever a comment or an address holds."""
+    return one_line(_WORDS[entry.kind](entry.body))
 
 
 def _registered(text: str) -> str:

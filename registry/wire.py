@@ -34,6 +34,13 @@ class FileShape(Shape):
     sha256: Sha256
     size: Annotated[int, Field(ge=0)]
 
+    @field_validator("path")
+    @classmethod
+    def _one_line(cls, path: str) -> str:
+        if "\n" in path:  # the digest is over lines: two files could be told as one
+            raise ValueError(f"a file's name of two lines: {path!r}")
+        return path
+
 
 class PairedShape(Shape):
     """Candidate and champion on the same rows."""
