@@ -4,12 +4,14 @@
 
 Seeded traffic through the code that `slipway deploy` judges with (serving/comparing.py, serving/traffic.py): two
 versions answer the same requests, and after every one it is asked whether the new one goes back. No AWS, no model:
-what is measured is the test itself. Intervals are exact (C. J. Clopper and E. S. Pearson, Biometrika 26, 1934).
+what is measured is the test itself. Then the same for the times of SageMaker's shadows. Intervals are exact (C. J.
+Clopper and E. S. Pearson, Biometrika 26, 1934).
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -23,7 +25,8 @@ from scipy.stats import beta
 
 from serving.comparing import Answers, Times
 from serving.config import CanarySettings
-from serving.traffic import ERRORS, Count, Judgement, judge
+from serving.sagemaker_settings import ShadowSettings
+from serving.traffic import ERRORS, LATENCY, Count, Judgement, judge, log_evidence
 
 from . import record
 
@@ -31,6 +34,7 @@ DEFAULT = CanarySettings()
 STRICT = CanarySettings(errors=0.001, disagreement=0.002, score_shift=0.02, score_bias=0.02, latency_ratio=1.1)
 SEED, AA_RUNS = 2026, 4
 CLASSES, MILLISECONDS, SPREAD = 3, 20.0, 0.3  # a lognormal whose p99 is twice its median
+BARS = {"p90": 1.2816, "p95": 1.6449}  # percentiles of a normal distribution, in standard deviations
 SIDE = np.array([1.0, -1.0, 0.0]) / np.sqrt(2)  # scores move from the second class to the first
 Floats = NDArray[np.float64]
 
@@ -83,6 +87,13 @@ STRICTER = tuple(replace(fault, settings=STRICT) for fault in (
     Fault("1 % of the requests fail", errors=0.01)))
 
 
+# Tried as shadows: over which percentile of the old version's times an answer is slow, and how many are copied.
+SHADOWED = (*((fault, "p90", copied) for copied in (1.0, 0.2) for fault in (
+    GOOD[0], GOOD[1], Fault("1.25 times as slow, exactly at the limit", slower=1.25, good=True),
+    Fault("1.5 times as slow", slower=1.5), Fault("2 times as slow", slower=2.0))),
+    *((Fault("10 % of the requests take five times as long", tail=0.1), bar, 1.0) for bar in BARS))
+
+
 @dataclass(slots=True)
 class Traffic:
     """One canary's requests: what each version answers and how long it takes."""
@@ -123,6 +134,40 @@ class Traffic:
                 answers.add(old[number : number + 1], new[number : number + 1])
                 times.add(float(was[number]), float(now[number]))
             yield {ERRORS: Count(number + 1, so_far), **times.counts(), **answers.counts()}
+
+
+def taken_away(fault: Fault, requests: int, bar: float, copied: float, seed: Sequence[int]) -> int | None:
+    """After how many requests is a shadow taken away for how many were slow? None when it is not.
+
+    Args:
+        bar: standard deviations of the logarithm above the median, over which the old version's answer counts as slow.
+        copied: the share of the requests that the shadow gets.
+    """
+    traffic = Traffic(fault, requests, np.random.default_rng(seed))
+    settings = ShadowSettings(slow_ms=MILLISECONDS * float(np.exp(bar * SPREAD)), share=copied)
+    old, new = traffic.times()
+    mine = (new > settings.bar_ms) & (traffic.rng.random(requests) < copied)
+    slow, (limit,) = mine.cumsum() + (old > settings.slow_ms).cumsum(), [
+        one for one in settings.limits() if one.question == LATENCY]
+    needed = math.log(len(settings.limits()) / settings.alpha)
+    for number in np.flatnonzero(mine):
+        if log_evidence(Count(int(slow[number]), int(mine[: number + 1].sum())), limit.rate) >= needed:
+            return int(number) + 1
+    return None
+
+
+def shadows(runs: int, requests: int) -> list[dict[str, Any]]:
+    """How often is each shadow taken away for its times, of which no others are judged?"""
+    rows = []
+    for fault, bar, copied in SHADOWED:
+        many = runs * (AA_RUNS if fault.good else 1)
+        found = [taken_away(fault, requests, BARS[bar], copied, (SEED, number)) for number in range(many)]
+        caught = [one for one in found if one is not None]
+        rows.append({"version": f"{fault.name}; over the old {bar}, {copied:.0%} copied", "good": fault.good,
+                     "strict": False, "canaries": many, "sent back": len(caught), "share": len(caught) / many,
+                     "interval": interval(len(caught), many),
+                     "median requests": int(np.median(caught)) if caught else None, "by": [LATENCY] if caught else []})
+    return rows
 
 
 def sent_back(fault: Fault, requests: int, seed: Sequence[int]) -> tuple[int, str] | None:
@@ -209,7 +254,10 @@ def main() -> None:
             rows.append(row)
     for title, strict in (("With the default limits", False), ("With strict limits", True)):
         print(f"\n{title}:\n\n{table([row for row in rows if row['strict'] is strict])}\n")
-    record.write("canary", record.machine(("numpy",)), {"seed": SEED, "requests": asked.requests, "rows": rows})
+    tried = shadows(asked.runs, asked.requests)
+    print(f"\nThe times of a shadow:\n\n{table(tried)}\n")
+    record.write("canary", record.machine(("numpy",)), {"seed": SEED, "requests": asked.requests, "rows": rows,
+                                                          "shadows": tried})
     if asked.plot:
         plot(rows, asked.plot)
 

@@ -15,6 +15,9 @@ Times. With x of the old version and y of the new one, y is first made shorter b
   difference between correlated proportions", Psychometrika 12, 1947). It finds what a median does not see: a few that
   take long.
 
+Without pairs, where nothing is told but how many of each version's requests took longer than a bar, y' and x behind it:
+``latency`` is then, of all that took longer, is it one of the new version's? (`share_of_slow`).
+
 Scores. ``disagreement``: another label? ``score shift``: a score further away than a step? ``score bias``: with d the
 mean difference so far, did this request's scores move along d by more than a share of the old scores' standard
 deviation along d? At most half do, while no direction is preferred by more than that. It finds a small move of all
@@ -80,6 +83,24 @@ class Times:
             return ""
         new, old = ([quantile(times, q) for q in (HALF, TAIL_QUANTILE)] for times in (self.new, self.old))
         return f"median {new[0]:.1f} ms (old {old[0]:.1f}), p95 {new[1]:.1f} ms (old {old[1]:.1f})"
+
+
+def eased(milliseconds: float, ratio: float, least: float) -> float:
+    """How long may the new version take where the old one takes this? ``y' > x`` says the same as ``y >`` this."""
+    return max(milliseconds * ratio, milliseconds + least)
+
+
+def share_of_slow(copied: float) -> float:
+    """Of requests that took long, which share are at most those of a version that gets copies of so many of them?
+
+    At most ``copied / (1 + copied)``, while the new version is slow no oftener than the old one, whatever came before
+    and however often both are slow at the same request. With w the worse rate of `serving.traffic` and r this one, a
+    request multiplies the evidence by b = w/r where the new version is slow, and by a = (1-w)/(1-r) where the old one
+    is. Let p of the requests be slow at the old one, q at the new one, s at both. The expected factor is
+    1 + p(a-1) + copied*q(b-1) + s(a-1)(b-1). Its last term is not above 0, as a <= 1 <= b; the two before it are
+    (w-r)(1+copied)(q-p), not above 0 while q <= p.
+    """
+    return copied / (1 + copied)
 
 
 def quantile(ordered: list[float], share: float) -> float:

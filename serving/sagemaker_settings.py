@@ -6,9 +6,10 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from .comparing import eased, share_of_slow
 from .judging_settings import JudgingSettings
 from .limits import ALARMS, BAKING, FIRST_SHARE, SERVERLESS_REQUESTS
-from .traffic import Limit, Schedule
+from .traffic import LATENCY, Limit, Schedule
 
 Seconds = int
 _TOPIC = r"^arn:aws[a-z-]*:sns:[a-z0-9-]*:\d{12}:[a-zA-Z0-9_.-]+$"
@@ -109,11 +110,23 @@ class ShadowSettings(JudgingSettings):
         share: of the requests that are copied.
         instances: that it is tried on.
         patience: seconds to wait for the least number; then the old release goes on alone.
+        slow_ms: milliseconds of the model over which an answer of the old release counts as slow; None leaves times
+            unjudged, since nobody else knows what is long for this model.
+        latency_ratio, latency_ms: the new one's counts as slow over so many times ``slow_ms``, and over so many
+            milliseconds more.
     """
 
     share: float = Field(1.0, gt=0, le=1)
     instances: int = Field(1, ge=1)
     patience: Seconds = Field(3600, ge=1)
+    slow_ms: float | None = Field(None, gt=0)
+    latency_ratio: float = Field(1.25, ge=1)
+    latency_ms: float = Field(1.0, ge=0)
+
+    @property
+    def bar_ms(self) -> float:
+        """Over how many milliseconds does an answer of the new release count as slow?"""
+        return eased(self.slow_ms or 0.0, self.latency_ratio, self.latency_ms)
 
     @property
     def schedule(self) -> Schedule:
@@ -121,8 +134,11 @@ class ShadowSettings(JudgingSettings):
         return Schedule((1.0,), self.least, self.alpha)
 
     def limits(self) -> tuple[Limit, ...]:
-        """What is judged? Times are not: CloudWatch has no pairs of them."""
-        return self.failures, *self.answers
+        """What is judged? Times by how many of each release were slow: CloudWatch has no pairs of them."""
+        long = f"over {self.slow_ms:g} ms (the new release's over {self.bar_ms:g}) are the new release's" if (
+            self.slow_ms) else ""
+        times = (Limit(LATENCY, share_of_slow(self.share), long),) if long else ()
+        return self.failures, *times, *self.answers
 
 
 class SageMakerSettings(_Section):

@@ -34,6 +34,29 @@ class Metrics:
             )["Datapoints"]) for metric in ("Invocations", "Invocation5XXErrors")]
             return int(found[0]), int(found[1])
 
+    def slower(self, endpoint: str, variant: str, milliseconds: float, since: datetime) -> tuple[int, int]:
+        """How many requests did a variant's model take time for since then, and for how many longer than this?
+
+        CloudWatch tells the percentage at or below a value, PR(:x), of each minute; ModelLatency is microseconds.
+        https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Statistics-definitions.html, read 2026-11;
+        GetMetricStatistics has percentiles only.
+        """
+        metric = {"Namespace": "AWS/SageMaker", "MetricName": "ModelLatency", "Dimensions": [
+            {"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": variant}]}
+        queries = [{"Id": name, "MetricStat": {"Metric": metric, "Period": 60, "Stat": statistic}}
+                   for name, statistic in (("all", "SampleCount"), ("within", f"PR(:{round(milliseconds * 1000)})"))]
+        found: dict[str, dict[datetime, float]] = {"all": {}, "within": {}}
+        with mapped(f"cloudwatch:GetMetricData {endpoint}"):
+            for page in self._cloudwatch.get_paginator("get_metric_data").paginate(
+                    MetricDataQueries=queries, StartTime=since.replace(second=0, microsecond=0),
+                    EndTime=datetime.now(UTC) + timedelta(minutes=1)):
+                for one in page["MetricDataResults"]:
+                    found[one["Id"]] |= dict(zip(one["Timestamps"], one["Values"], strict=True))
+        # A minute that one of both answers was given without is left to the next look.
+        both = [(count, found["within"][at]) for at, count in found["all"].items() if at in found["within"]]
+        return (round(sum(count for count, _ in both)),
+                sum(round(count * (1 - percent / 100)) for count, percent in both))
+
     def alarms(self, names: Sequence[str]) -> dict[str, str]:
         """In which state is each of these alarms? Those that are not there are left out."""
         return {one["AlarmName"]: one["StateValue"] for one in self._alarms(names)}

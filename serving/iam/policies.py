@@ -283,9 +283,11 @@ def _asking_later(names: Names) -> tuple[Statement, ...]:
 
 def _watching(names: Names) -> tuple[Statement, ...]:
     """Where new releases are tried as shadows: what they answered is read, and what was made for it is removed."""
-    if names.settings.sagemaker.shadow is None:
+    shadow = names.settings.sagemaker.shadow
+    if shadow is None:
         return ()
-    return (Statement("WatchShadows", ("cloudwatch:GetMetricStatistics",), ("*",)),  # knows no resource
+    asked = ("cloudwatch:GetMetricStatistics", *(("cloudwatch:GetMetricData",) if shadow.slow_ms else ()))
+    return (Statement("WatchShadows", asked, ("*",)),  # neither knows a resource
             Statement("ReadWhatShadowsAnswered", ("s3:GetObject",), names.s3(f"{SHADOWS}*")),
             Statement("EndTrials", ("sagemaker:DeleteEndpointConfig",),
                       names.regional("sagemaker", "endpoint-config/")))

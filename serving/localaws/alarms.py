@@ -1,14 +1,14 @@
 """CloudWatch alarms that watch: moto 5.2.5 keeps alarms and never evaluates one.
 
 An alarm is looked at twice a second over the last EvaluationPeriods periods ending now; AWS looks once per period or
-every ten seconds, so an alarm fires a little earlier here. Alarms on metric math are left as they were set.
+every ten seconds, so an alarm fires a little earlier here. Alarms on metric math, and on
+statistics that are not played, are left as they were set.
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/AlarmThatSendsEmail.html
 """
 
 from __future__ import annotations
 
 import json
-import math
 import operator
 import threading
 import time
@@ -16,9 +16,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from moto.cloudwatch.models import Alarm, MetricAggregatedDatum, MetricDatum, MetricDatumBase
+from moto.cloudwatch.models import Alarm, MetricDatumBase
 
-from serving.localaws import account
+from serving.localaws import account, statistics
+from serving.localaws.statistics import Point
 
 _EVERY_SECONDS = 0.5
 _SIGNATURE = "Evaluated by slipway local"
@@ -51,17 +52,6 @@ class Rule:
     missing: str = "missing"
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
-    """A metric value, ``age`` seconds old; a set of values is told by its four numbers."""
-
-    age: float
-    total: float
-    least: float
-    most: float
-    count: float = 1.0
-
-
 def evaluate(rule: Rule, points: Sequence[Point], before: State) -> State:
     """The state that a rule gives to points, as CloudWatch evaluates them. No I/O happens here."""
     windows = [
@@ -69,7 +59,8 @@ def evaluate(rule: Rule, points: Sequence[Point], before: State) -> State:
         for number in range(rule.periods)
     ]
     compare = _COMPARISONS[rule.comparison]
-    breaching = sum(1 for window in windows if window and compare(statistic(rule.statistic, window), rule.threshold))
+    breaching = sum(1 for window in windows
+                    if window and compare(statistics.statistic(rule.statistic, window), rule.threshold))
     empty = sum(1 for window in windows if not window)
     if rule.missing == "breaching":
         breaching += empty
@@ -78,22 +69,6 @@ def evaluate(rule: Rule, points: Sequence[Point], before: State) -> State:
     if empty == rule.periods and rule.missing in ("missing", "ignore"):
         return State.INSUFFICIENT_DATA if rule.missing == "missing" else before
     return State.OK
-
-
-def statistic(name: str, points: Sequence[Point]) -> float:
-    """A statistic over some points: Sum, Average, Minimum, Maximum, SampleCount, or a percentile such as p90."""
-    count = sum(point.count for point in points)
-    if name == "SampleCount":
-        return count
-    if name in ("Sum", "Average"):
-        return sum(point.total for point in points) / (count if name == "Average" else 1)
-    if name == "Minimum":
-        return min(point.least for point in points)
-    if name == "Maximum":
-        return max(point.most for point in points)
-    ordered = sorted(point.most for point in points)
-    rank = math.ceil(float(name.removeprefix("p")) / 100 * len(ordered))
-    return ordered[max(0, rank - 1)]
 
 
 def firing(region: str, names: Sequence[str]) -> tuple[str, ...]:
@@ -139,9 +114,12 @@ def _set_by_hand(alarm: Alarm, rule: Rule) -> bool:
 def _rule(alarm: Alarm) -> Rule | None:
     if alarm.metric_data_queries or not alarm.metric_name:
         return None
+    chosen = alarm.statistic or alarm.extended_statistic or "Average"
+    if not statistics.known(chosen):
+        return None
     periods = int(alarm.evaluation_periods or 1)
     return Rule(
-        statistic=alarm.statistic or alarm.extended_statistic or "Average",
+        statistic=chosen,
         period=float(alarm.period or 60),
         periods=periods,
         to_alarm=int(alarm.datapoints_to_alarm or periods),
@@ -162,12 +140,5 @@ def _points(alarm: Alarm, data: Sequence[MetricDatumBase], rule: Rule) -> list[P
             continue
         age = now - account.epoch(datum.timestamp)
         if age < span:
-            found.append(_point(datum, max(0.0, age)))
+            found.append(statistics.point(datum, max(0.0, age)))
     return found
-
-
-def _point(datum: MetricDatumBase, age: float) -> Point:
-    if isinstance(datum, MetricAggregatedDatum):
-        return Point(age, datum.sum, datum.min, datum.max, datum.sample_count)
-    assert isinstance(datum, MetricDatum)  # noqa: S101 - moto has these two kinds
-    return Point(age, datum.value, datum.value, datum.value)

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from moto.applicationautoscaling.models import ApplicationAutoscalingBackend
+from moto.cloudwatch.models import Statistics
 from moto.core.request import Request
 from moto.core.responses import ActionResult
 from moto.logs.utils import EventMessageFilter
@@ -22,6 +23,7 @@ from moto.s3.models import FakeMultipart
 from moto.s3.responses import S3Response
 from moto.s3.utils import compute_checksum
 
+from serving.localaws import statistics
 from serving.localaws.account import ACCOUNT
 from serving.localaws.errors import AwsError, LocalAwsError
 
@@ -61,6 +63,7 @@ def install() -> None:
     S3Response.list_multipart_uploads = _uploads_with_their_time  # type: ignore[method-assign]
     FakeMultipart.__init__ = _begun_now  # type: ignore[method-assign]
     ApplicationAutoscalingBackend.deregister_scalable_target = _with_its_policies  # type: ignore[method-assign]
+    Statistics.get_statistics_for_type = _with_all_statistics  # type: ignore[method-assign]
     EventMessageFilter.matches = _with_optional_terms  # type: ignore[method-assign]
 
 
@@ -75,10 +78,17 @@ def stranger(request: Request) -> AwsError | None:
     return AwsError("AccessDenied", "Access Denied", status=403)
 
 
-_matches = EventMessageFilter.matches
+_matches, _statistic = EventMessageFilter.matches, Statistics.get_statistics_for_type
 _list_uploads, _begin = S3Response.list_multipart_uploads, FakeMultipart.__init__
 _list_parts, _head_object = S3Response.list_parts, S3Response.head_object
 _deregister = ApplicationAutoscalingBackend.deregister_scalable_target
+
+
+def _with_all_statistics(self: Statistics, stat: str) -> Any:
+    """Replaces ``Statistics.get_statistics_for_type``, which knows no percentiles, ranks and counts (5.2.5)."""
+    if stat in statistics.PLAIN or not statistics.known(stat):
+        return _statistic(self, stat)
+    return statistics.statistic(stat, [statistics.point(datum) for datum in self.metric_data])
 
 
 def _with_optional_terms(self: EventMessageFilter, message: str) -> bool:

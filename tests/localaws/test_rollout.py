@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.localaws.alarms import Point, Rule, State, evaluate, statistic
+from serving.localaws.alarms import Rule, State, evaluate
 from serving.localaws.endpoints.deployment import Blueprint, VariantFleet, choose, shadow_share
 from serving.localaws.endpoints.records import Variant
 from serving.localaws.endpoints.rollout import ALL_AT_ONCE, Step, plan
@@ -16,6 +16,7 @@ from serving.localaws.errors import AwsError
 from serving.localaws.functions.catalog import Alias
 from serving.localaws.functions.traffic import check_weights
 from serving.localaws.functions.traffic import choose as choose_version
+from serving.localaws.statistics import Point, known, statistic
 
 RULE = Rule("Sum", 60, 3, 2, "GreaterThanOrEqualToThreshold", 1.0)
 
@@ -110,6 +111,18 @@ def test_statistics_are_those_of_cloudwatch() -> None:
         name: statistic(name, points) for name in ("Sum", "Average", "Minimum", "Maximum", "SampleCount", "p50", "p99")
     }
     assert found == {"Sum": 16, "Average": 4, "Minimum": 1, "Maximum": 10, "SampleCount": 4, "p50": 2, "p99": 10}
+
+
+def test_ranks_and_trimmed_statistics_leave_the_lower_bound_out_and_have_the_upper_one_in() -> None:
+    points = [Point(0, value, value, value) for value in (1.0, 2.0, 3.0, 10.0)]
+    names = ("PR(:2)", "PR(2:)", "PR(1:3)", "PR(:0.5)", "TC(1:3)", "TS(1:3)", "TM(1:3)", "TM(20:)", "p99.9")
+    assert [statistic(name, points) for name in names] == [50, 50, 50, 0, 2, 5, 2.5, 0, 10]
+
+
+def test_statistics_that_are_not_played_are_known_to_be_none() -> None:
+    assert not any(map(known, ("tm90", "TM(10%:90%)", "IQM", "p101", "PR(a:b)", "Median")))
+    with pytest.raises(ValueError, match="no statistic tm90"):
+        statistic("tm90", [Point(0, 1, 1, 1)])
 
 
 def test_a_set_of_values_counts_as_many() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import UTC, datetime
 
 import numpy as np
@@ -11,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.canary import GOOD, Fault, interval, sent_back
-from serving.comparing import Answers, Meanwhile, Times
+from serving.comparing import Answers, Meanwhile, Times, eased, share_of_slow
 from serving.config import CanarySettings
 from serving.logs import Line, answered, took
-from serving.traffic import BIAS, DISAGREEMENT, LATENCY, SHIFT, TAIL, Count
+from serving.traffic import BIAS, DISAGREEMENT, LATENCY, SHIFT, TAIL, Count, log_evidence
 
 MILLISECONDS = st.floats(0.1, 1000, allow_nan=False)
 
@@ -119,6 +120,34 @@ def test_a_new_environments_first_answer_is_told_apart_and_other_versions_and_ou
     found = answered([line("2", "cold", "\tInit Duration: 300.00 ms"), line("2", "warm"), line("12", "other"),
                       line("2", "probe")], "2", but={"probe"})
     assert (found.times, found.starts) == ([(at.timestamp(), 5.0)], [300.0])
+
+
+SHARE = st.floats(0.05, 1, allow_nan=False)
+
+
+@given(copied=SHARE, old=SHARE, less=SHARE, together=st.floats(0, 1), slow=st.integers(0, 40), of=st.integers(0, 80))
+def test_a_version_that_is_slow_no_oftener_gathers_no_evidence_whatever_both_are_slow_at(
+    copied: float, old: float, less: float, together: float, slow: int, of: int
+) -> None:
+    """The expected evidence after one more request is at most what it was: the law that makes the test one."""
+    new, limit = old * less * copied, share_of_slow(copied)
+    both = max(0.0, old + new - 1) + together * (min(old, new) - max(0.0, old + new - 1))
+
+    def evidence(more: int, theirs: int) -> float:
+        return math.exp(log_evidence(Count(slow + of + more + theirs, slow + more), limit))
+
+    expected = (both * evidence(1, 1) + (new - both) * evidence(1, 0) + (old - both) * evidence(0, 1)
+                + (1 - old - new + both) * evidence(0, 0))
+    assert expected <= evidence(0, 0) * (1 + 1e-9)
+
+
+@given(milliseconds=MILLISECONDS, ratio=st.floats(1, 3), least=st.floats(0, 50), bar=MILLISECONDS)
+def test_what_is_put_up_with_may_be_added_to_the_bar_or_taken_off_the_time(
+    milliseconds: float, ratio: float, least: float, bar: float
+) -> None:
+    shorter, higher = min(milliseconds / ratio, milliseconds - least), eased(bar, ratio, least)
+    if not math.isclose(milliseconds, higher, rel_tol=1e-9):
+        assert (shorter > bar) == (milliseconds > higher)
 
 
 def test_a_log_without_a_report_tells_no_time() -> None:

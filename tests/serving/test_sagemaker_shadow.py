@@ -7,12 +7,14 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import chdir, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import boto3
 import numpy as np
 import pytest
 
@@ -24,24 +26,38 @@ from serving.execution import execute
 from serving.golden import read_golden
 from serving.iam import policy
 from serving.journal import Kind
+from serving.localaws import running
+from serving.sagemaker_settings import ShadowSettings
 from serving.targets.sagemaker import names
 from serving.targets.sagemaker.execution import SageMakerHands, settled
+from serving.targets.sagemaker.steps import Watch
 from serving.targets.sagemaker.target import SageMakerTarget
-from serving.targets.sagemaker.watching import exchanges
+from serving.targets.sagemaker.watching import Watching, exchanges
+from serving.traffic import Count, Verdict
 from tests.iam.needing import ACCOUNT, Recorded, refused
 
 from . import recorded
 from .conftest import release_of
 from .mortal import CHANGING, MortalAws
 from .recorded import Killed
+from .test_deploy import environment
 from .test_deploy_proof import by_hand
 from .test_prune import release
-from .test_sagemaker_proof import bundle, deploy, in_order, local_aws, made, settings_of
+from .test_sagemaker_proof import bundle, deploy, in_order, made, settings_of
 
-__all__ = ["bundle", "local_aws"]  # fixtures
-SHADOW = {"share": 1.0, "least": 30, "patience": 60}
+__all__ = ["bundle"]  # a fixture
+SHADOW = {"share": 1.0, "least": 30, "patience": 60, "slow_ms": 30_000}  # nobody takes so long
 ENDPOINT = "tried-images"
+SECONDS, SLOW_IMAGE = 0.6, "123456789012.dkr.ecr.us-east-1.amazonaws.com/slow-server:0.1"
 EVERY = os.environ.get("SLIPWAY_KILL") == "all"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def local_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """With an image more than others have: our server, slow."""
+    slow = f"slow-server={{python}} {Path(__file__).with_name('slow_server.py')} {SECONDS}"
+    with (chdir(tmp_path_factory.mktemp("here")), running("--image", slow) as variables, environment(**variables)):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +76,9 @@ def other_bundle(network_files: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @contextmanager
-def asked(endpoint: str, rows: Any) -> Iterator[set[int]]:
+def asked(
+    endpoint: str, rows: Any, then: Callable[[], None] = lambda: time.sleep(0.03)
+) -> Iterator[set[int]]:
     """Somebody asks the endpoint all the time; the versions that answered."""
     versions, done = set[int](), threading.Event()
 
@@ -70,7 +88,7 @@ def asked(endpoint: str, rows: Any) -> Iterator[set[int]]:
             turn += 1
             body = json.dumps({"instances": [rows[turn % len(rows)].tolist()]}).encode()
             versions.add(json.loads(aws.endpoints.invoke(endpoint, body))["model"]["version"])
-            time.sleep(0.03)
+            then()
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
@@ -128,7 +146,7 @@ def test_one_that_answers_otherwise_is_taken_away_and_never_answered_anybody(
         try_out(release(other_bundle, 2, tmp_path / "second"), tmp_path / "scratch", settings)
     assert f"the shadow of {ENDPOINT} was taken away" in str(told.value)
     assert f"{ENDPOINT} serves {before} again" in str(told.value)
-    assert [one.test for one in told.value.judged] == ["errors", "disagreement", "score shift", "score bias"]
+    assert [one.test for one in told.value.judged] == ["errors", "latency", "disagreement", "score shift", "score bias"]
     assert (versions, config_in_service()) == ({1}, before)
     assert not any(names.is_trial_of(ENDPOINT, name) for name in Aws().endpoints.configs("-shadow"))
     target = SageMakerTarget(Aws(), settings)
@@ -142,6 +160,78 @@ def test_one_that_nobody_asks_anything_is_taken_away_when_patience_ends(
     hasty = settings_of("tried", shadow={**SHADOW, "patience": 1}, capture={"share": 0.5})
     with pytest.raises(Refused, match=r"only 0 of 30 requests.* came in 1 s"):
         try_out(release(bundle, 2, tmp_path / "second"), tmp_path / "scratch", hasty)
+
+
+def test_one_that_takes_longer_is_taken_away_by_how_many_were_slow(
+    settings: Settings, serving: None, bundle: Bundle, rows: Any, tmp_path: Path
+) -> None:
+    tried = settings_of("tried", image=SLOW_IMAGE, capture={"share": 0.5},
+                        shadow={**SHADOW, "patience": 600, "slow_ms": 1000 * SECONDS / 2, "latency_ratio": 1.5})
+    said = r"latency: \d+ of \d+ requests over 300 ms \(the new release's over 450\) are the new release's"
+    with (asked(ENDPOINT, rows, ShadowAnswers(ENDPOINT, datetime.now(UTC)).awaited),
+          pytest.raises(CanaryFailed, match=said) as told):
+        try_out(release(bundle, 2, tmp_path / "second"), tmp_path / "scratch", tried)
+    verdicts = {one.test: one.verdict for one in told.value.judged}
+    assert verdicts.pop("latency") is Verdict.BROKEN
+    assert Verdict.BROKEN not in verdicts.values()
+
+
+@dataclass
+class ShadowAnswers:
+    """Whoever waits for the shadow's answer before asking again never has it refuse a request for want of time."""
+
+    endpoint: str
+    since: datetime
+    seen: int = 0
+
+    def awaited(self) -> None:
+        """Until it has answered once more; for a moment only where it got no copy, as before and after its trial."""
+        ends = time.monotonic() + 5
+        while time.monotonic() < ends:
+            now = Aws().endpoints.endpoint(self.endpoint)
+            if now is None or not names.is_trial_of(self.endpoint, now.config):
+                break
+            if (count := Aws().metrics.variant(self.endpoint, names.SHADOW, self.since)[0]) > self.seen:
+                self.seen = count
+                break
+            time.sleep(0.05)
+
+
+def test_cloudwatch_tells_how_many_took_longer_and_what_came_before_is_not_counted(local_aws: Any) -> None:
+    """Of the minute in which a trial begins CloudWatch also counts what came earlier in it."""
+    now = datetime.now(UTC).replace(second=30, microsecond=0)
+
+    def took(variant: str, *milliseconds: float, minutes: int = 0) -> None:
+        boto3.client("cloudwatch").put_metric_data(Namespace="AWS/SageMaker", MetricData=[
+            {"MetricName": "ModelLatency", "Value": one * 1000, "Timestamp": now - timedelta(minutes=minutes),
+             "Dimensions": [{"Name": "EndpointName", "Value": "told"}, {"Name": "VariantName", "Value": variant}]}
+            for one in milliseconds])
+
+    took("production", 1, 10, 11, 500, minutes=1)
+    took("production", 10, 10.5)
+    took("shadow", *[13] * 7, 12.5)
+    metrics, since = Aws().metrics, now - timedelta(minutes=1)
+    assert metrics.slower("told", "production", 10, since) == (6, 3)
+    assert metrics.slower("told", "production", 10, now) == (2, 1)
+    assert metrics.slower("told", "shadow", 12.5, since) == (8, 7)
+    assert metrics.slower("nobody", "shadow", 12.5, since) == (0, 0)
+
+    limits = ShadowSettings(slow_ms=10, share=0.5, least=1)
+    watching = Watching(Watch("told", "config", "back", "tried-releases", limits))
+    before = watching._slow(Aws(), since)
+    took("production", 2, 11)
+    took("shadow", 12.5, 12.6, 40)
+    seen = watching._slow(Aws(), since).since(before).count
+    assert (before.count, seen) == (Count(10, 7, 8), Count(3, 2, 3))
+    (limit,) = [limit for limit in limits.limits() if limit.question == "latency"]
+    assert limit.rate == pytest.approx(1 / 3), "half of the requests are copied, so a third of the slow ones are copies"
+
+
+def test_a_plan_says_where_times_are_not_judged() -> None:
+    step = Watch("told", "config", "back", "bucket", ShadowSettings())
+    assert "times are not judged: no slow_ms" in str(step)
+    assert "latency" not in [limit.question for limit in step.limits.limits()]
+    assert "not judged" not in str(replace(step, limits=ShadowSettings(slow_ms=50)))
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,8 @@ class Watch(Step):
 
     def __str__(self) -> str:
         copied = "every request" if self.limits.share == 1 else f"{self.limits.share:.0%} of the requests"
-        return (f"watch       the shadow of {self.endpoint} on {copied}, {self.limits.least} at least; "
+        unjudged = "" if self.limits.slow_ms else " (times are not judged: no slow_ms)"
+        return (f"watch       the shadow of {self.endpoint} on {copied}, {self.limits.least} at least{unjudged}; "
                 f"back to {self.back} if it does worse")
 
 

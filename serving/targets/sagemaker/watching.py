@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from ...aws import Aws
 from ...comparing import Answers, Scores, scores_in
-from ...traffic import ERRORS, Count, Judgement, Opinion, judge
+from ...traffic import ERRORS, LATENCY, Count, Judgement, Opinion, judge
 from . import names
 from .steps import Watch
 from .trial import CAPTURED
@@ -63,6 +63,25 @@ def exchanges(lines: bytes) -> Iterator[Exchange]:
             yield Exchange(hashlib.sha256(asked["data"].encode()).hexdigest(), scores_in(json.loads(said["data"])))
 
 
+@dataclass(frozen=True, slots=True)
+class Slow:
+    """How many requests did each release answer slowly, and how many did the new one answer?"""
+
+    old: int = 0
+    new: int = 0
+    answered: int = 0
+
+    def since(self, before: Slow) -> Slow:
+        """The same without what was counted before."""
+        return Slow(max(0, self.old - before.old), max(0, self.new - before.new),
+                    max(0, self.answered - before.answered))
+
+    @property
+    def count(self) -> Count:
+        """Of those that were slow, how many are the new release's?"""
+        return Count(self.old + self.new, self.new, self.answered)
+
+
 @dataclass(slots=True)
 class Watching:
     """Looks at a shadow until it is known how it does.
@@ -79,6 +98,7 @@ class Watching:
     _waiting: list[Exchange] = field(default_factory=list)
     _refused: int = 0  # by the shadow, where an answer was served
     _answers: Answers = field(init=False)
+    _before: Slow = Slow()
 
     def __post_init__(self) -> None:
         self._answers = Answers(self.step.limits.score_step, self.step.limits.score_bias)
@@ -89,6 +109,7 @@ class Watching:
         served, shadow = self._captured(names.VARIANT), self._captured(names.SHADOW)
         served.skip(aws)
         shadow.skip(aws)
+        self._before = self._slow(aws, began)  # CloudWatch counts by the minute: what this one held already
         while True:
             self._pair(served.new(aws), shadow.new(aws))
             opinion = judge(limits.limits(), self._counts(aws, began), limits.schedule)
@@ -115,4 +136,15 @@ class Watching:
 
     def _counts(self, aws: Aws, since: datetime) -> dict[str, Count]:
         requests, failed = aws.metrics.variant(self.step.endpoint, names.SHADOW, since)
-        return {ERRORS: Count(max(requests, failed + self._refused), failed + self._refused), **self._answers.counts()}
+        return {ERRORS: Count(max(requests, failed + self._refused), failed + self._refused),
+                LATENCY: self._slow(aws, since).since(self._before).count, **self._answers.counts()}
+
+    def _slow(self, aws: Aws, since: datetime) -> Slow:
+        """How many were slow since the minute that this moment is in? What a CloudWatch that is late leaves out of the
+        old release's speaks for the new one, never against it."""
+        limits, endpoint = self.step.limits, self.step.endpoint
+        if limits.slow_ms is None:
+            return Slow()
+        _, old = aws.metrics.slower(endpoint, names.VARIANT, limits.slow_ms, since)
+        answered, new = aws.metrics.slower(endpoint, names.SHADOW, limits.bar_ms, since)
+        return Slow(old, new, answered)
