@@ -144,10 +144,11 @@ def taken_away(fault: Fault, requests: int, bar: float, copied: float, seed: Seq
         copied: the share of the requests that the shadow gets.
     """
     traffic = Traffic(fault, requests, np.random.default_rng(seed))
-    settings = ShadowSettings(slow_ms=MILLISECONDS * float(np.exp(bar * SPREAD)), share=copied)
+    slow_ms = MILLISECONDS * float(np.exp(bar * SPREAD))
+    settings = ShadowSettings(slow_ms=slow_ms, share=copied)
     old, new = traffic.times()
     mine = (new > settings.bar_ms) & (traffic.rng.random(requests) < copied)
-    slow, (limit,) = mine.cumsum() + (old > settings.slow_ms).cumsum(), [
+    slow, (limit,) = mine.cumsum() + (old > slow_ms).cumsum(), [
         one for one in settings.limits() if one.question == LATENCY]
     needed = math.log(len(settings.limits()) / settings.alpha)
     for number in np.flatnonzero(mine):
