@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ from registry.measured import Scan
 
 _LOADERS = frozenset(f"mlflow.{name}" for name in ("sklearn", "tensorflow", "keras", "onnx", "xgboost", "lightgbm"))
 _MOST_FINDINGS = 20
-_ZIP = b"PK\x03\x04"
 
 
 def scan(folder: Path, files: list[str]) -> Scan:
@@ -138,11 +137,20 @@ def _onnx(path: Path) -> Iterator[str]:
     """Graphs of operators only; one that reads other files of the machine is a finding."""
     import onnx
 
-    model = onnx.load(str(path), load_external_data=False)
-    for tensor in model.graph.initializer:
+    for tensor in _tensors(onnx.load(str(path), load_external_data=False)):
         for entry in tensor.external_data:
             if entry.key == "location" and (entry.value.startswith("/") or ".." in entry.value.split("/")):
                 yield f"reads {entry.value}, outside of the model"
+
+
+def _tensors(message: Any) -> Iterator[Any]:
+    """Every tensor: weights, and constants of nodes, of inner graphs and of functions, all read from files alike."""
+    if message.DESCRIPTOR.name == "TensorProto":
+        yield message
+    for field, value in message.ListFields():
+        if field.message_type:
+            for part in value if isinstance(value, Sequence) else (value,):
+                yield from _tensors(part)
 
 
 _LOOKS: dict[str, Callable[[Path], Iterator[str]]] = {
