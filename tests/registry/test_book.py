@@ -86,17 +86,32 @@ def test_the_last_word_of_each_on_these_bytes_counts(by: Say, checked: Found) ->
         assert names(by(ANA).standing(checked)) == wanted, tag
 
 
-def test_a_word_on_other_bytes_stays_what_was_said_of_them(by: Say, checked: Found) -> None:
+def test_a_yes_is_to_these_bytes_and_a_no_takes_back_the_yes_to_others(by: Say, checked: Found) -> None:
     by(BO).take_approval(checked, "")
     by(CY).take_rejection(checked, "")
     by(CI).take_evidence(checked, SECOND.dump())
-    by(BO).take_rejection(checked, "")
     by(CY).take_approval(checked, "")
     now = by(ANA).standing(checked)
     assert [(a.approver, a.digest) for a in now.approvals] == [(BO, FIRST.digest), (CY, SECOND.digest)]
-    assert [(r.by, r.digest) for r in now.rejections] == [(CY, FIRST.digest), (BO, SECOND.digest)]
+    assert [(r.by, r.digest) for r in now.rejections] == [(CY, FIRST.digest)], "a yes to others takes no no back"
+    by(BO).take_rejection(checked, "")
+    by(CY).take_rejection(checked, "")
+    now = by(ANA).standing(checked)
+    assert now.approvals == ()
+    assert [(r.by, r.digest) for r in now.rejections] == [
+        (CY, FIRST.digest), (BO, SECOND.digest), (CY, SECOND.digest),
+    ]  # fmt: skip
     assert now.evidence
     assert now.evidence.digest == SECOND.digest, "what was measured last"
+
+
+def test_a_withdrawal_takes_back_all_that_this_person_said_of_any_bytes(by: Say, checked: Found) -> None:
+    by(BO).take_approval(checked, "")
+    by(CY).take_rejection(checked, "")
+    by(CI).take_evidence(checked, SECOND.dump())
+    by(CY).take_approval(checked, "")
+    by(CY).take_withdrawal(checked, "")
+    assert names(by(ANA).standing(checked)) == (["bo"], [])
 
 
 def test_a_word_is_kept_with_who_when_why_and_on_what(by: Say, checked: Found) -> None:

@@ -6,6 +6,7 @@ import io
 import json
 import pickle
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from registry.scan import harms, scan
 PICKLES = [bytes([0x80, protocol]) for protocol in (2, 3, 4, 5)]
 
 
-def archived(path: Path, **entries: bytes | str) -> Path:
+def archived(path: Path, entries: Mapping[str, bytes | str]) -> Path:
     with zipfile.ZipFile(path, "w") as archive:
         for name, body in entries.items():
             archive.writestr(name, body)
@@ -56,7 +57,7 @@ def test_every_file_is_looked_into_and_named_with_its_folder(tmp_path: Path) -> 
 def test_a_pickle_of_every_protocol_is_found_in_a_file_and_in_an_archive(tmp_path: Path, head: bytes) -> None:
     (tmp_path / "x.txt").write_bytes(head + b"K\x01.")
     assert harms(tmp_path / "x.txt") == ("is a pickle",)
-    packed = archived(tmp_path / "x.keras", **{"config.json": "{}", "assets/a": head + b"K\x01."})
+    packed = archived(tmp_path / "x.keras", {"config.json": "{}", "assets/a": head + b"K\x01."})
     assert harms(packed) == ("holds the pickle assets/a",)
     assert pickle.loads(head + b"K\x01.") == 1  # noqa: S301 - made above: it is one indeed
 
@@ -105,27 +106,28 @@ def test_an_array_of_numbers_is_no_finding_whatever_its_header(tmp_path: Path) -
         assert harms(tmp_path / "a.npy") == ()
     (tmp_path / "a.npy").write_bytes(array({}))
     assert harms(tmp_path / "a.npy") == ("a.npy holds Python objects, which are a pickle",)
-    packed = archived(tmp_path / "a.npz", **{"x.npy": array(1.0), "y.npy": array({})})
+    packed = archived(tmp_path / "a.npz", {"x.npy": array(1.0), "y.npy": array({})})
     assert harms(packed) == ("y.npy holds Python objects, which are a pickle",)
 
 
 @pytest.mark.parametrize("name", ["/etc/cron", "\\\\host\\x", "assets/../../x", ".."])
 def test_an_archive_that_writes_outside_of_itself_is_found(tmp_path: Path, name: str) -> None:
-    path = archived(tmp_path / "a.keras", **{"config.json": "{}", name: "x"})
+    path = archived(tmp_path / "a.keras", {"config.json": "{}", name: "x"})
     assert any("outside of it" in said for said in harms(path))
 
 
 def test_a_keras_file_is_its_configuration_its_weights_and_assets(tmp_path: Path) -> None:
     body = io.BytesIO()
     weights(body)
-    whole = {"config.json": "{}", "metadata.json": "{}", "model.weights.h5": body.getvalue(), "assets/v..txt": "a"}
-    assert harms(archived(tmp_path / "a.keras", **whole)) == ()
-    assert harms(archived(tmp_path / "a.keras", **whole, x="y")) == ("holds x, which no .keras file has",)
+    whole: dict[str, bytes | str] = {"config.json": "{}", "metadata.json": "{}",
+                                     "model.weights.h5": body.getvalue(), "assets/v..txt": "a"}
+    assert harms(archived(tmp_path / "a.keras", whole)) == ()
+    assert harms(archived(tmp_path / "a.keras", {**whole, "x": "y"})) == ("holds x, which no .keras file has",)
     weights(body := io.BytesIO(), far=True)
-    far = {**whole, "model.weights.h5": body.getvalue()}
-    assert harms(archived(tmp_path / "a.keras", **far)) == ("weights link to /etc/passwd",)
+    far_away = {**whole, "model.weights.h5": body.getvalue()}
+    assert harms(archived(tmp_path / "a.keras", far_away)) == ("weights link to /etc/passwd",)
     sly = {**whole, "config.json": json.dumps({"class_name": "Lambda", "config": {"name": "f"}})}
-    assert harms(archived(tmp_path / "a.keras", **sly)) == ("holds the Lambda layer 'f', which is code",)
+    assert harms(archived(tmp_path / "a.keras", sly)) == ("holds the Lambda layer 'f', which is code",)
 
 
 def test_hdf5_is_looked_into_by_both_its_names_and_links_within_it_are_no_finding(tmp_path: Path) -> None:
@@ -152,15 +154,16 @@ def test_numbers_that_lie_in_another_file_are_found_however_they_are_borrowed(tm
 
 def test_a_skops_file_is_its_schema_and_arrays(tmp_path: Path) -> None:
     tree = {"content": [{"__loader__": "DictNode", "__module__": "builtins", "__class__": "dict"}]}
-    whole = {"schema.json": json.dumps(tree), "1.npy": array(1.0), "2.npz": "scipy reads it without pickles"}
-    assert harms(archived(tmp_path / "a.skops", **whole)) == ()
-    assert harms(archived(tmp_path / "a.skops", **whole, x="y")) == ("holds x, which no .skops file has",)
+    whole: dict[str, bytes | str] = {"schema.json": json.dumps(tree), "1.npy": array(1.0),
+                                     "2.npz": "scipy reads it without pickles"}
+    assert harms(archived(tmp_path / "a.skops", whole)) == ()
+    assert harms(archived(tmp_path / "a.skops", {**whole, "x": "y"})) == ("holds x, which no .skops file has",)
     objects = {**whole, "1.npy": array({}), "0/../x.npy": array(1.0)}
-    assert harms(archived(tmp_path / "a.skops", **objects)) == (
+    assert harms(archived(tmp_path / "a.skops", objects)) == (
         "holds 0/../x.npy, outside of it", "1.npy holds Python objects, which are a pickle",
     )  # fmt: skip
     sly = {**whole, "schema.json": json.dumps(tree).replace('"dict"', '"eval"')}
-    assert harms(archived(tmp_path / "a.skops", **sly)) == ("holds the custom object builtins.eval",)
+    assert harms(archived(tmp_path / "a.skops", sly)) == ("holds the custom object builtins.eval",)
 
 
 # --- ONNX
