@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from registry.intervals import of_mean, wilson
     from registry.licences import licences_of, required
     from registry.mlflow_store import Connection, connect, register_candidate
+    from registry.policy_faults import line_of, not_yaml, said_twice, together
     from registry.releases import release
     from registry.rows import SEEN, row_digests, seen_rows
     from registry.scan import harms
@@ -50,6 +51,7 @@ _HOME = {
     "registry.downloads": ("download",),
     "registry.intervals": ("of_mean", "wilson"),
     "registry.licences": ("licences_of", "required"),
+    "registry.policy_faults": ("line_of", "not_yaml", "said_twice", "together"),
     "registry.releases": ("release",),
     "registry.rows": ("SEEN", "row_digests", "seen_rows"),
     "registry.scan": ("harms",),
@@ -86,12 +88,16 @@ __all__ = [
     "download",
     "harms",
     "licences_of",
+    "line_of",
+    "not_yaml",
     "of_mean",
     "register_candidate",
     "release",
     "required",
     "row_digests",
+    "said_twice",
     "seen_rows",
+    "together",
     "wilson",
 ]
 

@@ -5,19 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from . import limits
+from . import config_faults, limits
 from .errors import ConfigurationInvalid
 from .judging_settings import JudgingSettings
 from .lambda_settings import Caller, DeadLetter, Retention, VpcSettings, checked
-from .sagemaker_settings import SECTIONS, SageMakerSettings
+from .sagemaker_settings import SageMakerSettings
 from .traffic import HALF, LATENCY, TAIL, Limit, Schedule
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
 
 Runtime = Literal["python3.11", "python3.12", "python3.13"]
 Architecture = Literal["x86_64", "arm64"]
@@ -175,36 +172,24 @@ def parse(text: str, *, name: str) -> Settings:
     """Which settings does this YAML hold?
 
     Raises:
-        ConfigurationInvalid: every fault, with the nearest right key where one is unknown.
+        ConfigurationInvalid: every fault with its line, what is found and what is wanted there, and the nearest right
+            key where one is unknown.
     """
     import yaml
 
+    from registry import line_of, not_yaml, said_twice, together
+
     try:
-        raw: Any = yaml.safe_load(text) or {}
-        return Settings.model_validate(raw)
+        node, raw = yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigurationInvalid(f"{name}: not YAML: {error}") from None
+        raise ConfigurationInvalid(not_yaml(error, name)) from None
+    if node is None:
+        return Settings()
+    faults, found = list(said_twice(node)), Settings()
+    try:
+        found = Settings.model_validate(raw)
     except ValidationError as error:
-        faults = dict.fromkeys(_fault(found) for found in error.errors())  # a union tells of each of its members
-        raise ConfigurationInvalid(f"{name}: " + "\n  ".join(faults)) from None
-
-
-def _fault(fault: ErrorDetails) -> str:
-    from difflib import get_close_matches
-
-    where = ".".join(str(part) for part in fault["loc"])
-    if fault["type"] == "value_error":  # our own words, which say what was found, or keep it to themselves
-        return f"{where}: {fault['msg'].removeprefix('Value error, ')}"
-    if fault["type"] != "extra_forbidden":
-        secret = "environment" in fault["loc"]  # a value that is wrong may be a secret all the same
-        return f"{where}: {fault['msg']}" + ("" if secret else f"; found {fault['input']!r}")
-    sections: dict[tuple[int | str, ...], tuple[str, ...]] = {
-        (): ("prefix", "bucket", "kms_key", "lambda", "sagemaker"),
-        ("lambda",): tuple(LambdaSettings.model_fields),
-        ("lambda", "canary"): tuple(CanarySettings.model_fields),
-        ("lambda", "vpc"): tuple(VpcSettings.model_fields),
-        ("lambda", "linear"): tuple(LinearSettings.model_fields),
-        **SECTIONS,
-    }
-    near = get_close_matches(str(fault["loc"][-1]), sections[fault["loc"][:-1]], n=1, cutoff=0)
-    return f"unknown key {where}; the nearest is {near[0]}"
+        faults += [(line_of(node, path), fault) for path, fault in config_faults.told(error.errors(), Settings)]
+    if faults:
+        raise ConfigurationInvalid(together(name, faults))
+    return found

@@ -211,15 +211,3 @@ class SageMakerSettings(_Section):
             raise ValueError("an asynchronous endpoint keeps its requests and answers in S3 as it is; leave out "
                              "capture")
         return self
-
-
-SECTIONS: dict[tuple[int | str, ...], tuple[str, ...]] = {
-    ("sagemaker",): tuple(SageMakerSettings.model_fields),
-    ("sagemaker", "serverless"): tuple(ServerlessSettings.model_fields),
-    ("sagemaker", "autoscaling"): tuple(AutoscalingSettings.model_fields),
-    ("sagemaker", "asynchronous"): tuple(AsynchronousSettings.model_fields),
-    ("sagemaker", "capture"): tuple(CaptureSettings.model_fields),
-    ("sagemaker", "canary"): tuple(CanaryShift.model_fields),
-    ("sagemaker", "shadow"): tuple(ShadowSettings.model_fields),
-    ("sagemaker", "linear"): tuple(LinearShift.model_fields),
-}

@@ -13,6 +13,18 @@ if TYPE_CHECKING:
     from .bundle import Bundle
 
 
+class _Unnamed(click.Command):
+    """A command whose name nobody types: it is used, and called in its help, by its group's."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """In which context does it run? In its group's place."""
+        if parent is not None:
+            info_name, parent = parent.info_name, parent.parent
+        return super().make_context(info_name, args, parent, **extra)
+
+
 class BundleGroup(click.Group):
     """`bundle verify DIR`, and `bundle MODEL -o DIR` for any other first word."""
 
@@ -23,8 +35,15 @@ class BundleGroup(click.Group):
             args = ["build", *args]
         return super().resolve_command(ctx, args)
 
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options of MODEL as its own, for that is how they are typed."""
+        with formatter.section("Options of MODEL"):
+            options = [one for one in build.get_params(ctx) if isinstance(one, click.Option)]
+            formatter.write_dl([told for one in options if (told := one.get_help_record(ctx))])
+        self.format_commands(ctx, formatter)
 
-@click.group(cls=BundleGroup, subcommand_metavar="MODEL[@STAGE] -o DIR | verify DIR", epilog="""\b
+
+@click.group(cls=BundleGroup, subcommand_metavar="MODEL[@STAGE] -o DIR | verify DIR", options_metavar="", epilog="""\b
 Example:
   slipway bundle images@Production -o bundle
   slipway bundle verify bundle""")
@@ -32,8 +51,8 @@ def bundle() -> None:
     """Write the bundle of an approved version, or check one."""
 
 
-@bundle.command(name="build", hidden=True, epilog="Example: slipway bundle images@Production -o bundle")
-@click.argument("model")
+@bundle.command(name="build", cls=_Unnamed, hidden=True, epilog="Example: slipway bundle images@Production -o bundle")
+@click.argument("model", metavar="MODEL[@STAGE]")
 @click.option("--output", "-o", "into", type=click.Path(path_type=Path), required=True, help="A new or empty folder.")
 @click.option("--sign", "key", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               envvar="SLIPWAY_SIGNING_KEY", help="A private EC key (PEM) to sign the bundle with.")
@@ -102,6 +121,10 @@ def built(model: str, into: Path) -> Bundle:
     from . import bundle as bundles
 
     name, _, stage = model.partition("@")
+    if "/" in name:
+        model = name.split("/")[0]
+        raise click.UsageError(f"found {name}, wanted a model, of which the version in a stage is taken. "
+                               f"Next: {model}, or {model}@Staging")
     try:
         wanted = Stage.named(stage) if stage else Stage.PRODUCTION
     except ValueError as error:

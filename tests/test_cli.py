@@ -59,3 +59,13 @@ def test_wrong_use_names_the_right_one() -> None:
     done = started("promote", "images/1")
     assert done.returncode == 2
     assert "--to" in done.stderr
+
+
+def test_a_bundle_is_used_as_it_is_typed() -> None:
+    told = CliRunner().invoke(slipway.cli, ["bundle", "--help"]).output
+    assert "MODEL[@STAGE] -o DIR | verify DIR" in told and "-o, --output" in told
+    wrong = CliRunner().invoke(slipway.cli, ["bundle", "wine"])
+    assert wrong.exit_code == 2
+    assert "bundle [OPTIONS] MODEL[@STAGE]" in wrong.output and "build" not in wrong.output
+    version = CliRunner().invoke(slipway.cli, ["bundle", "wine/1", "-o", "bundle"]).output
+    assert "found wine/1, wanted a model" in version and version.endswith("Next: wine, or wine@Staging\n")

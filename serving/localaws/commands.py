@@ -31,7 +31,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _STARTING: tuple[click.Option, ...] = (
     click.Option(
         ["--port"], type=click.IntRange(0, 65535), default=4566, show_default=True,
-        help="On 127.0.0.1; 0 takes a free one.",
+        help="On 127.0.0.1; 0 takes a free one, as a COMMAND does by itself.",
     ),
     click.Option(
         ["--settle-seconds"], type=click.FloatRange(0), default=0.0, show_default=True,
@@ -101,6 +101,9 @@ def local(as_json: bool, announce: bool, until_stdin_closes: bool, **options: An
     ctx = click.get_current_context()
     if ctx.invoked_subcommand is not None:
         return
+    command: tuple[str, ...] = ctx.obj or ()
+    if command and ctx.get_parameter_source("port") is click.core.ParameterSource.DEFAULT:
+        options["port"] = 0  # the command is told which; nobody else has to know
     stop = threading.Event()
     for number in _SIGNALS:
         signal.signal(number, lambda *_: stop.set())
@@ -108,14 +111,10 @@ def local(as_json: bool, announce: bool, until_stdin_closes: bool, **options: An
         os.environ.pop(name, None)
     from serving.localaws.server import LocalAws
 
-    try:
-        aws = LocalAws(Options(**options))
-    except LocalAwsError as error:
-        raise _Failed(str(error)) from error
+    aws = LocalAws(Options(**options))
     aws.start()
     if announce:
         background.announce(aws.state, _running(aws))
-    command: tuple[str, ...] = ctx.obj or ()
     try:
         code = _run(aws, command, stop) if command else _serve(aws, stop, as_json=as_json, watch=until_stdin_closes)
     finally:
@@ -124,10 +123,6 @@ def local(as_json: bool, announce: bool, until_stdin_closes: bool, **options: An
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
-
-
-class _Failed(click.ClickException):
-    exit_code = LocalAwsError.exit_code
 
 
 @local.command(epilog="Example: eval $(slipway local up)")
@@ -261,7 +256,9 @@ def _run(aws: LocalAws, command: tuple[str, ...], stop: threading.Event) -> int:
     try:
         process = aws.foreground(command, environment)
     except OSError as error:
-        raise _Failed(f"{command[0]} cannot be run: {error.strerror}") from error
+        raise LocalAwsError(
+            f"{command[0]} cannot be run: {error.strerror}. Next: what follows -- is a program on PATH, and its words"
+        ) from error
     while process.poll() is None:
         if stop.wait(0.02):
             process.terminate()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import re
+import socket
 import subprocess
 import tempfile
 import threading
@@ -42,6 +44,7 @@ _SCOPE = re.compile(r"Credential=[^/]+/\d{8}/(?P<region>[a-z0-9-]+)/(?P<service>
 _LAMBDA_PATH = re.compile(r"/20\d\d-\d\d-\d\d/(functions|layers|tags|account-settings|event-source-mappings)\b")
 _PACKAGES = "/_slipway/packages/"
 _INVENTORY = "/_slipway/inventory"
+_WAITING = 128  # connections that nobody has accepted yet, as werkzeug has it
 _FAULTS = ("/_slipway/faults", "/_slipway/calls", "/_slipway/held")
 
 Environ = dict[str, Any]
@@ -83,7 +86,7 @@ class LocalAws:
     @property
     def port(self) -> int:
         """The port it listens on."""
-        return int(self._server.server_port)
+        return int(self._server.port)
 
     @property
     def endpoint(self) -> str:
@@ -182,12 +185,21 @@ class _RequestHandler(MotoRequestHandler):
 
 
 def _bind(port: int, app: LocalAws) -> Any:
-    try:
-        return make_server("127.0.0.1", port, app, threaded=True, request_handler=_RequestHandler)
-    except (OSError, SystemExit) as error:
-        raise LocalAwsError(
-            f"port {port} of 127.0.0.1 is taken. Next: stop what listens there, or slipway local --port 0"
-        ) from error
+    # Werkzeug, where it binds by itself, prints what is wrong and ends the process.
+    with socket.socket() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind(("127.0.0.1", port))
+            listening.listen(_WAITING)
+        except OSError as error:
+            why = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror}"
+            raise LocalAwsError(
+                f"port {port} of 127.0.0.1 {why}. Next: stop what listens there (is it another local AWS?), or choose "
+                "another by --port; --port 0 takes a free one"
+            ) from error
+        return make_server(
+            "127.0.0.1", port, app, threaded=True, request_handler=_RequestHandler, fd=listening.fileno()
+        )
 
 
 def _made(state: Path | None) -> Path:

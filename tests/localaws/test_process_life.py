@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -150,8 +152,22 @@ def test_a_taken_port_is_told() -> None:
         argv = [sys.executable, "-m", "serving.localaws", "--port", port]
         answer = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert answer.returncode == 3
-    assert f"port {port}" in answer.stderr
-    assert "Next:" in answer.stderr
+    assert answer.stderr.startswith(f"error: port {port} of 127.0.0.1 is taken. Next: ")
+    assert len(answer.stderr.splitlines()) == 1
+
+
+def test_a_command_takes_a_free_port_by_itself_where_none_is_named() -> None:
+    script = "import os; print(os.environ['AWS_ENDPOINT_URL'])"
+    with socket.socket() as taken:
+        with contextlib.suppress(OSError):  # somebody else's is there, which will do
+            taken.bind(("127.0.0.1", 4566))
+            taken.listen()
+        answer = subprocess.run(
+            [sys.executable, "-m", "serving.localaws", "--", sys.executable, "-c", script],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+    assert not answer.stdout.endswith(":4566\n")
 
 
 def test_the_context_manager_says_why_it_did_not_start() -> None:

@@ -354,7 +354,7 @@ def test_a_trial_that_was_cut_off_is_given_up_by_a_rollback_to_what_serves_and_p
     ("{shadow: {}, serverless: {}}", "SageMaker has no shadow beside an endpoint that is serverless"),
     ("{shadow: {}, asynchronous: {}}", "SageMaker has no shadow beside an endpoint that is asynchronous"),
     ("{shadow: {}, instance_type: ml.inf1.xlarge}", "that is on ml.inf1.xlarge"),
-    ("{shadow: {share: 1.5}}", "sagemaker.shadow.share: Input should be less than or equal to 1; found 1.5"),
+    ("{shadow: {share: 1.5}}", "sagemaker.shadow.share: found 1.5, wanted at most 1"),
     ("{shadow: {least_requests: 5}}", "unknown key sagemaker.shadow.least_requests; the nearest is least"),
 ])
 def test_where_sagemaker_has_no_shadow_none_can_be_configured(sagemaker: str, reason: str) -> None:
