@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -173,3 +174,50 @@ def test_every_key_that_is_misspelt_is_refused_and_the_right_one_named(path: tup
 def test_approvals_expire_when_the_file_says() -> None:
     rules = parse("schema: 1\ndefaults: {approvals: {expire_after_days: 7}}", "mine").rules("images", Stage.PRODUCTION)
     assert rules.approvals.last == timedelta(days=7)
+
+
+def test_the_rules_of_one_model_are_never_anothers_in_whatever_order_they_are_asked_for() -> None:
+    text = "schema: 1\nmodels: {images: {approvals: {needed: 2}}, texts: {approvals: {needed: 3}}}"
+    wanted = {"images": 2, "texts": 3, "ratings": 1, "tables": 1}
+    for names in (list(wanted), list(reversed(wanted))):
+        policy = parse(text, "mine")
+        asked = [*names, *names]
+        found = [policy.rules(name, Stage.PRODUCTION).approvals.needed for name in asked]
+        assert found == [wanted[name] for name in asked]
+        assert policy.rules("images", Stage.STAGING).approvals.needed == 2
+        assert policy == parse(text, "mine"), "what was asked of it is no part of it"
+
+
+def test_every_gate_in_the_file_is_a_rule() -> None:
+    gates = parse("""schema: 1
+defaults:
+  gates:
+    forbidden_files: ["*.PKL", "*.pt"]
+    slices: {floors: {accuracy: 0.6}, error_ratio: 3, smallest: 7, required: [region]}
+    dependencies: {pinned: false, allow: [MIT], deny: [GPL-*], unknown: accept}
+    engines: [skops]
+    formats: ["*.onnx"]
+    signature: null
+""", "mine").rules("images", Stage.PRODUCTION).gates  # fmt: skip
+    assert gates.forbidden_files == ("*.pkl", "*.pt"), "as files are compared: without regard to case"
+    cut, needs = gates.more.slices, gates.more.dependencies
+    assert cut
+    assert (cut.floors["accuracy"], cut.error_ratio, cut.smallest, cut.required) == (0.6, 3, 7, ("region",))
+    assert needs
+    assert (needs.pinned, needs.allow, needs.deny, needs.unknown_blocks) == (False, ("MIT",), ("GPL-*",), False)
+    assert (gates.more.engines, gates.more.formats, gates.more.compatible) == (("skops",), ("*.onnx",), False)
+    usual = parse("schema: 1", "mine").rules("images", Stage.PRODUCTION).gates
+    assert usual.forbidden_files
+    assert usual.more.dependencies
+    assert usual.more.dependencies.unknown_blocks
+
+
+def test_the_file_of_one_folder_is_not_that_of_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SLIPWAY_POLICY", raising=False)
+    for needed in (2, 3):
+        path = tmp_path / str(needed) / "policy.yaml"
+        path.parent.mkdir()
+        path.write_text(f"schema: 1\ndefaults: {{approvals: {{needed: {needed}}}}}")
+        os.utime(path, (1, 1))  # alike in name and age
+        monkeypatch.chdir(path.parent)
+        assert load().rules("images", Stage.PRODUCTION).approvals.needed == needed
