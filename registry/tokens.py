@@ -74,8 +74,10 @@ def make(session: Session, owner: Owner, note: str, lasting: timedelta, now: dat
 def behind(session: Session, text: str, now: datetime) -> Token | None:
     """Which token is this? None when it is none of ours, has expired, or was revoked."""
     shape = _SHAPE.fullmatch(text)
-    row = session.execute(sa.select(TOKENS).where(TOKENS.c.id == shape[1])).first() if shape else None
-    if shape is None or row is None or not hmac.compare_digest(str(row.hash), _hash(shape[2])):
+    if shape is None:
+        return None
+    row = session.execute(sa.select(TOKENS).where(TOKENS.c.id == shape[1])).first()
+    if row is None or not hmac.compare_digest(str(row.hash), _hash(shape[2])):
         return None
     token = _token(row)
     return token if token.holds(now) else None

@@ -76,6 +76,22 @@ def test_no_token_lasts_for_ever(session: Session, lasting: timedelta) -> None:
         tokens.make(session, CI, "", lasting, NOW)
 
 
+def test_a_token_may_last_for_as_long_as_is_said_and_one_that_nobody_made_opens_nothing(session: Session) -> None:
+    made, text = tokens.make(session, CI, "", tokens.LONGEST, NOW)
+    assert made.expires - made.created == timedelta(days=366)
+    assert tokens.behind(session, text.replace(made.id, "0" * 12), NOW) is None
+
+
+def test_of_many_tokens_the_one_that_is_named_is_revoked_and_they_are_listed_by_age(session: Session) -> None:
+    made = [tokens.make(session, CI, str(day), timedelta(days=9), NOW + timedelta(days=day)) for day in (3, 1, 4, 2)]
+    assert [token.note for token in tokens.listed(session, None)] == ["1", "2", "3", "4"]
+    for token, text in made[:2]:
+        assert tokens.revoke(session, token.id, "ci", NOW) is not None
+        assert tokens.behind(session, text, NOW) is None
+    assert all(tokens.behind(session, text, NOW) == token for token, text in made[2:])
+    assert tokens.revoke(session, "0" * 12, None, NOW) is None
+
+
 # --- a real server, and clients that know nothing but the token
 
 
