@@ -30,7 +30,7 @@ class Pixels(NamedTuple):
     data: bytes
 
 
-jpeg: Callable[[bytes, Limits], Pixels] | None = None  # the server sets it, where Pillow is installed
+jpeg: Callable[[bytes, Tensor, Limits], Pixels] | None = None  # the server sets it, where Pillow is installed
 
 
 def is_image(tensors: tuple[Tensor, ...]) -> bool:
@@ -47,12 +47,8 @@ def read(body: bytes, tensor: Tensor, limits: Limits) -> Block:
         BadRequest: 400 when it is no picture, 413 when it is too large, 415 when it cannot be read here,
             422 when it has another size than the model takes.
     """
-    pixels = _png(body, limits) if body[:8] == SIGNATURE else _jpeg(body, limits)
-    height, width, channels = tensor.shape[1:]
-    if (height or pixels.height, width or pixels.width) != (pixels.height, pixels.width):
-        raise BadRequest(f"{tensor.name}: found a picture of {pixels.width} x {pixels.height} pixels; wanted "
-                         f"{width} x {height}", status=422)
-    coloured = _coloured(pixels, channels or 1)
+    pixels = _png(body, tensor, limits) if body[:8] == SIGNATURE else _jpeg(body, tensor, limits)
+    coloured = _coloured(pixels, tensor.shape[3] or 1)
     shape = (1, coloured.height, coloured.width, coloured.channels)
     if tensor.dtype == "uint8":
         return Block("uint8", shape, coloured.data)
@@ -64,7 +60,7 @@ def read(body: bytes, tensor: Tensor, limits: Limits) -> Block:
 
 
 def _looked_up(data: bytes, table: bytes) -> bytes:
-    """For each byte its entry of a table of 256; one byte of all entries after the other, which is fast."""
+    """For each byte its entry of a table of 256, in C; one byte of all entries after the other, which is fast."""
     size = len(table) // 256
     found = bytearray(size * len(data))
     for lane in range(size):
@@ -86,7 +82,7 @@ def _coloured(pixels: Pixels, channels: int) -> Pixels:
     return pixels._replace(channels=1, data=grey)
 
 
-def _png(body: bytes, limits: Limits) -> Pixels:
+def _png(body: bytes, tensor: Tensor, limits: Limits) -> Pixels:
     chunks = list(_chunks(body))
     if not chunks or chunks[0][0] != b"IHDR" or len(chunks[0][1]) != 13:
         raise BadRequest("the PNG has no header")
@@ -95,7 +91,9 @@ def _png(body: bytes, limits: Limits) -> Pixels:
     head = chunks[0][1]
     width, height = int.from_bytes(head[:4], "big"), int.from_bytes(head[4:8], "big")
     depth, colour, interlaced = head[8], head[9], head[12]
-    refuse_large(width, height, limits)
+    # Its lines are undone in Python, some bytes in a microsecond: many only where the model itself takes so many.
+    most = limits.pixels if all(tensor.shape[1:3]) else limits.pixels // 16
+    refuse_size(width, height, tensor, limits._replace(pixels=most))
     if depth != 8 or colour not in CHANNELS or interlaced:
         raise BadRequest("the PNG is interlaced or has not 8 bits a channel; wanted 8 bits, not interlaced", status=415)
     size = CHANNELS[colour]
@@ -176,9 +174,9 @@ def _without_alpha(pixels: Pixels, colour: int, chunks: list[tuple[bytes, bytes]
             raise BadRequest("the PNG names colours that its palette does not hold")
         clear = next((part for kind, part in chunks if kind == b"tRNS"), b"")
         alphas = clear + b"\xff" * (len(palette) // 3 - len(clear))
-        table = [bytes([(v * a + 127) // 255 for v in palette[i * 3 : i * 3 + 3]])  # over black, as below
-                 for i, a in enumerate(alphas[: len(palette) // 3])]
-        return pixels._replace(channels=3, data=b"".join(map(table.__getitem__, data)))
+        table = b"".join(bytes([(v * a + 127) // 255 for v in palette[i * 3 : i * 3 + 3]])  # over black, as below
+                         for i, a in enumerate(alphas[: min(256, len(palette) // 3)]))
+        return pixels._replace(channels=3, data=_looked_up(data, table.ljust(3 * 256, b"\0")))
     if colour in (4, 6):  # over black, as an empty canvas is
         left = pixels.channels - 1
         plain, alpha = bytearray(left * pixels.height * pixels.width), data[left :: left + 1]
@@ -189,21 +187,25 @@ def _without_alpha(pixels: Pixels, colour: int, chunks: list[tuple[bytes, bytes]
     return pixels
 
 
-def _jpeg(body: bytes, limits: Limits) -> Pixels:
+def _jpeg(body: bytes, tensor: Tensor, limits: Limits) -> Pixels:
     if body[:3] != b"\xff\xd8\xff":
         raise BadRequest("the body is neither PNG nor JPEG")
     if jpeg is None:
         raise BadRequest("JPEG is not read here; wanted image/png", status=415)
-    return jpeg(body, limits)
+    return jpeg(body, tensor, limits)
 
 
-def refuse_large(width: int, height: int, limits: Limits) -> None:
-    """Say no before anything is unpacked.
+def refuse_size(width: int, height: int, tensor: Tensor, limits: Limits) -> None:
+    """Say no before anything is unpacked: a picture of many pixels may have few bytes, and takes seconds.
 
     Raises:
-        BadRequest: 413, or 400 for a picture without pixels.
+        BadRequest: 413, 400 for a picture without pixels, or 422 for one of another size than the model takes.
     """
     if width * height > limits.pixels:
         raise BadRequest(f"the picture has {width * height} pixels; at most {limits.pixels} are unpacked", status=413)
     if not width or not height:
         raise BadRequest("the picture has no pixels")
+    high, wide = tensor.shape[1:3]
+    if (high or height, wide or width) != (height, width):
+        raise BadRequest(f"{tensor.name}: found a picture of {width} x {height} pixels; wanted {wide} x {high}",
+                         status=422)

@@ -66,9 +66,11 @@ def holds(body: bytes, dtype: str) -> bool:
 @lru_cache(maxsize=256)
 def _described(header: bytes) -> Described:
     import ast
+    import warnings
 
     try:
-        said = ast.literal_eval(header.decode("latin1").strip())
+        with warnings.catch_warnings(action="ignore"):  # Python's advice on odd literals would fill the log
+            said = ast.literal_eval(header.decode("latin1").strip())
         kind, fortran, shape = said["descr"], said["fortran_order"], said["shape"]
     except (ValueError, SyntaxError, TypeError, KeyError, RecursionError, MemoryError):
         raise BadRequest("the npy file's header cannot be read") from None

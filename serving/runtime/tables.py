@@ -90,9 +90,9 @@ def _value(text: str, tensor: Tensor, row: int) -> Any:
         return text.strip().lower() == "true"
     if text.strip().lower() in EMPTY:
         return None
-    if text.strip().lstrip("+-").isdecimal() and len(text) < 20:
-        return int(text)
     number = _number(text)
+    if number is not None and len(text) < 20 and text.strip().lstrip("+-").isdecimal():
+        return int(text)  # of more digits than a float holds
     if number is None:
         raise BadRequest(f"{tensor.name}, row {row}: found {text[:60]!r}; wanted a number", status=422)
     return number

@@ -11,9 +11,11 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from .block import Block
+from .errors import BadRequest
 
 PUNCTUATION = b"!\"#$%&()*+,-./:;<=>?@[\\]^_`{|}~'"
 PADDING, UNKNOWN = 0, 1
+MOST_WORDS = 1 << 22  # of one request, padding among them; a text of the largest size has fewer
 
 
 class Tokeniser(NamedTuple):
@@ -61,9 +63,16 @@ class Reader:
         self._numbers = {word: number for number, word in enumerate(tokeniser.vocabulary, start=2)}
 
     def read(self, texts: Iterable[str]) -> tuple[Block, list[list[str]]]:
-        """Which numbers stand for these texts, shape (rows, length), and which words of each are unknown?"""
+        """Which numbers stand for these texts, shape (rows, length), and which words of each are unknown?
+
+        Raises:
+            BadRequest: 413, one long text among many short ones: all are padded to its length.
+        """
         rows = [self._tokeniser.words(text) for text in texts]
         width = self._tokeniser.length or max(map(len, rows), default=0)
+        if len(rows) * width > MOST_WORDS:
+            raise BadRequest(f"{len(rows)} texts at once, the longest of {width} words; at most "
+                             f"{MOST_WORDS // width} as long as that are taken", status=413)
         get, numbers = self._numbers.get, array("q")
         for row in rows:
             numbers.extend([get(word, UNKNOWN) for word in row] + [PADDING] * (width - len(row)))

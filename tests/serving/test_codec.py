@@ -11,6 +11,7 @@ from serving.runtime import answers, codec
 from serving.runtime.block import Block
 from serving.runtime.errors import BadRequest
 from serving.runtime.manifest import Manifest, Parity, Tensor
+from serving.runtime.text import Reader, Tokeniser
 
 ONE = (Tensor("image", "float32", (None, 2, 1)),)
 TWO = (Tensor("user", "int64", (None,)), Tensor("item", "int64", (None,)))
@@ -81,3 +82,12 @@ def test_an_answer_names_its_labels_and_who_gave_it() -> None:
     answer = answers.as_json({"probabilities": Block.of(np.array([[0.25, 0.75]], np.float32))}, manifest(), [])
     assert answer == {"predictions": [[0.25, 0.75]], "labels": ["yes"],
                       "model": {"name": "m", "version": 3, "digest": "sha256:d"}}
+
+
+def test_one_long_text_does_not_make_all_others_as_long() -> None:
+    read = Reader(Tokeniser(("a",), None)).read
+    block, _ = read(["a " * 50_000, *[""] * 80])
+    assert block.shape == (81, 50_000)
+    with pytest.raises(BadRequest, match="101 texts at once, the longest of 50000 words; at most 83") as refused:
+        read(["a " * 50_000, *[""] * 100])
+    assert refused.value.status == 413

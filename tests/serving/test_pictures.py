@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +17,7 @@ from serving.runtime.manifest import Tensor
 from serving.runtime.server import jpeg
 
 from .small import LambdaFront, ServerFront, bundle_of, server
-from .test_bad_requests import npy
+from .test_bad_requests import npy, png
 
 Image = pytest.importorskip("PIL.Image", reason="JPEG is read where Pillow is installed")
 GREY, COLOUR = (Tensor("image", "float32", (None, 8, 8, n), (0.0, 255.0)) for n in (1, 3))
@@ -132,3 +133,22 @@ def test_a_grey_picture_is_three_times_its_grey_where_the_model_takes_colour() -
     grey = Image.fromarray(DOTS).convert("L")
     read = images.read(packed(grey, "PNG"), COLOUR, Limits())
     np.testing.assert_array_equal(np.asarray(read)[0], np.asarray(grey)[..., None].repeat(3, -1))
+
+
+def test_a_png_of_any_size_is_unpacked_only_as_far_as_python_is_fast_enough() -> None:
+    anything = Tensor("image", "float32", (None, None, None, 3), (0.0, 255.0))
+    assert images.read(packed(Image.fromarray(DOTS), "PNG"), anything, Limits()).shape == (1, 8, 8, 3)
+    with pytest.raises(BadRequest, match="1440000 pixels; at most 1000000") as refused:
+        images.read(png(1200, 1200, b""), anything, Limits())
+    assert refused.value.status == 413
+
+
+def test_odd_metadata_in_a_jpeg_leaves_nothing_in_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "jpeg", jpeg.read)
+    told = Image.Exif()
+    told[0x011A] = 300.0  # dots an inch, which Pillow looks for as it opens the file
+    body = photo(exif=told.tobytes()[:-9])
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        images.read(body, GREY, Limits())
+    assert said == []

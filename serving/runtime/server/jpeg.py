@@ -9,6 +9,7 @@ from .. import images
 from ..errors import BadRequest
 from ..images import Pixels
 from ..limits import Limits
+from ..manifest import Tensor
 
 
 def enable() -> bool:
@@ -21,18 +22,18 @@ def enable() -> bool:
     return True
 
 
-def read(body: bytes, limits: Limits) -> Pixels:
+def read(body: bytes, tensor: Tensor, limits: Limits) -> Pixels:
     """Which pixels, of 1 or 3 channels, does this JPEG hold?
 
     Raises:
-        BadRequest: 400 when it is damaged, 413 when it is too large.
+        BadRequest: 400 when it is damaged, 413 when it is too large, 422 when the model takes another size.
     """
     from PIL import Image
 
     try:
         # The filter stands before the picture is opened: what Pillow says of odd metadata would fill the log.
         with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(body), formats=["JPEG"]) as picture:
-            images.refuse_large(*picture.size, limits)
+            images.refuse_size(*picture.size, tensor, limits)
             plain = picture.convert("L" if picture.mode == "L" else "RGB")
             return Pixels(picture.height, picture.width, len(plain.getbands()), plain.tobytes())
     except Image.DecompressionBombError:  # Pillow's own limit lies above ours, and is looked at first
