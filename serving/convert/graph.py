@@ -194,6 +194,34 @@ def take_as(model: onnx.ModelProto, name: str, dtype: int) -> None:
     _prepend(graph, [helper.make_node("Cast", [name], [inner], to=was)])
 
 
+def take_words(model: onnx.ModelProto, name: str, words: Sequence[str]) -> None:
+    """Let this input of numbers be given as text: the place of the word in this list, missing where it is not there.
+
+    Args:
+        model: changed in place.
+        name: the input.
+        words: those that are known.
+    """
+    from onnx import TensorProto, helper
+
+    take_as(model, name, TensorProto.FLOAT)
+    inner = f"{name}__place"
+    for node in model.graph.node:
+        node.input[:] = [inner if t == name else t for t in node.input]
+    next(v for v in model.graph.input if v.name == name).type.tensor_type.elem_type = TensorProto.STRING
+    _prepend(model.graph, [helper.make_node("LabelEncoder", [name], [inner], domain="ai.onnx.ml", keys_strings=words,
+                                            values_floats=[float(n) for n in range(len(words))],
+                                            default_float=float("nan"))])
+
+
+def number_of(dtype: str) -> int:
+    """What is onnx.TensorProto's number of this type of numpy's?"""
+    import numpy as np
+    from onnx import helper
+
+    return int(helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+
+
 def _prepend(graph: onnx.GraphProto, nodes: list[Any]) -> None:
     rest = list(graph.node)
     del graph.node[:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,18 +13,18 @@ import numpy as np
 
 from ..errors import Unconvertible
 from ..runtime import native as runtime
-from . import graph, mending, words_of_text
+from . import graph, hist_trees, mending, words_of_text
 from .words import OPSET, Arrays, Column, Converted, Kept, Step, Wanted
 
 if TYPE_CHECKING:
     import onnx
 
 # Found by comparing (skl2onnx 1.20): these convert without an error and then answer differently, or not at all.
+IN_A_PIPELINE = ("categorical_features inside a pipeline; Next: train it on the table itself, or encode them with a "
+                 "OneHotEncoder before it")
 REFUSED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "HistGradientBoostingClassifier": (lambda m: getattr(m, "is_categorical_", None) is not None,
-                                       "categorical_features; Next: encode them with a OneHotEncoder before it"),
-    "HistGradientBoostingRegressor": (lambda m: getattr(m, "is_categorical_", None) is not None,
-                                      "categorical_features; Next: encode them with a OneHotEncoder before it"),
+    "HistGradientBoostingClassifier": (hist_trees.has_categories, IN_A_PIPELINE),
+    "HistGradientBoostingRegressor": (hist_trees.has_categories, IN_A_PIPELINE),
     "TfidfTransformer": (lambda m: m.sublinear_tf, "sublinear_tf; Next: train with sublinear_tf=False"),
     "HashingVectorizer": (lambda m: True, "hashing; Next: use a CountVectorizer or TfidfVectorizer"),
     "FunctionTransformer": (lambda m: m.func is not None, "a Python function; Next: use one of scikit-learn's own "
@@ -38,6 +39,9 @@ def candidates(folder: Path, wanted: Wanted) -> Iterator[Converted]:
         Unconvertible: it is a pickle, has no signature, or holds what does not convert rightly.
     """
     model = loaded(folder, wanted)
+    if hist_trees.has_categories(model):
+        yield _grown(model, wanted)
+        return
     _refuse_silently_wrong(model)
     inputs = _with_known(wanted.inputs, model)
     answers = native(model, inputs, wanted)
@@ -57,6 +61,19 @@ def candidates(folder: Path, wanted: Wanted) -> Iterator[Converted]:
                         inputs, (_output(model, wanted),), labels(model), texts, tuple(steps(rest)))
     if not found:
         raise Unconvertible(reasons[0])
+
+
+def _grown(model: Any, wanted: Wanted) -> Converted:
+    """Trees with categories of their own, written here."""
+    columns, inputs = {place: choice for place, choice in hist_trees.places(model) if choice}, wanted.inputs
+    if runtime.is_table(inputs):
+        inputs = tuple(replace(c, known=columns[place].categories) if place in columns else c
+                       for place, c in enumerate(inputs))
+    source = {"format": "sklearn", "opset": str(OPSET), "precision": "float64",
+              **{name: version(name) for name in ("scikit-learn", "onnxruntime")}}
+    output = _output(model, wanted)
+    return Converted(hist_trees.model_of(model, inputs, output), native(model, inputs, wanted), source, inputs,
+                     (output,), labels(model))
 
 
 def kept(folder: Path, wanted: Wanted, why: str) -> Converted:
@@ -159,8 +176,6 @@ def _refuse_silently_wrong(model: Any) -> None:
 
 
 def _with_known(inputs: tuple[Column, ...], model: Any) -> tuple[Column, ...]:
-    from dataclasses import replace
-
     known: dict[str, tuple[str | int, ...]] = {}
     for part in estimators(model):
         for _, encoder, columns in getattr(part, "transformers_", ()):

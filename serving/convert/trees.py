@@ -30,6 +30,7 @@ class Nodes:
         left, right: the node to go on with where the comparison holds, and where it does not.
         missing_left: whether a missing value goes left.
         leaves: tree, node, target and weight of each leaf.
+        equal: tree and node of those that ask whether a value is the cut itself.
     """
 
     trees: list[int] = field(default_factory=list)
@@ -40,11 +41,29 @@ class Nodes:
     right: list[int] = field(default_factory=list)
     missing_left: list[int] = field(default_factory=list)
     leaves: list[tuple[int, int, int, float]] = field(default_factory=list)
+    equal: set[tuple[int, int]] = field(default_factory=set)
 
     def split(self, tree: int, node: int, feature: int, cut: float, *, to: tuple[int, int],
               missing_left: bool) -> None:
         """Add a node that compares."""
         self._add(tree, node, feature, cut, to, missing_left)
+
+    def chain(self, tree: int, node: int, feature: int, values: list[float], *, to: tuple[int, int],
+              spare: int) -> int:
+        """Add nodes that ask for one value after the other; the next unused number of a node.
+
+        Args:
+            tree, node, feature: of the first.
+            values: what is asked for; where there is none, nothing is equal to it.
+            to: the node to go on with where it is one of them, and where it is none or missing.
+            spare: from where numbers are free.
+        """
+        ids = [node, *range(spare, spare + len(values) - 1)]
+        for place, value in zip(ids, values or [float("nan")], strict=True):
+            after = ids[ids.index(place) + 1] if place != ids[-1] else to[1]
+            self._add(tree, place, feature, value, (to[0], after), False)
+            self.equal.add((tree, place))
+        return spare + len(ids) - 1
 
     def leaf(self, tree: int, node: int, target: int, weight: float) -> None:
         """Add a node that answers."""
@@ -116,7 +135,8 @@ def _ensemble(forest: Forest, *, double: bool) -> Any:
     nodes = forest.nodes
     leaf = {(tree, node) for tree, node, _, _ in nodes.leaves}
     branch = "BRANCH_LT" if forest.below else "BRANCH_LEQ"
-    modes = ["LEAF" if place in leaf else branch for place in zip(nodes.trees, nodes.ids, strict=True)]
+    modes = ["LEAF" if place in leaf else "BRANCH_EQ" if place in nodes.equal else branch
+             for place in zip(nodes.trees, nodes.ids, strict=True)]
     return helper.make_node(
         "TreeEnsembleRegressor", [TABLE], ["sum"], domain="ai.onnx.ml", n_targets=len(forest.base),
         aggregate_function="AVERAGE" if forest.mean else "SUM", nodes_treeids=nodes.trees, nodes_nodeids=nodes.ids,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import skops.io
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
@@ -156,6 +157,8 @@ def test_scikit_learns_own_is_no_finding_and_a_function_is(tmp_path: Path) -> No
     plain.fit(np.abs(values), labels)
     sly = make_pipeline(FunctionTransformer(json.loads), LogisticRegression())
     assert found(dumped(tmp_path / "plain.skops", plain)) == ()
+    trees = HistGradientBoostingClassifier(categorical_features=[0], max_iter=1).fit(np.round(np.abs(values)), labels)
+    assert found(dumped(tmp_path / "trees.skops", trees)) == ()
     assert "json" in " ".join(found(dumped(tmp_path / "sly.skops", sly)))
 
 

@@ -13,6 +13,7 @@ import pytest
 from serving import bundle as bundles
 from serving.bundle import Bundle
 from serving.errors import ParityFailed, Unconvertible
+from serving.golden import plain
 from serving.runtime.core import MODEL, Predictor
 from serving.runtime.errors import BadRequest
 
@@ -166,13 +167,64 @@ def test_counted_words_are_scikit_learns_own_accents_and_pairs_too(options: dict
     np.testing.assert_allclose(answer["predictions"], model.predict_proba(asked), atol=1e-5)
 
 
-def test_boosting_with_its_own_categories_is_refused_by_name(save: Save) -> None:
+def chosen_by_category(kind: str) -> tuple[Any, Any]:
+    """Boosted trees that split words, numbers and a number with holes by category, and what they were trained on."""
+    import pandas as pd
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+    draw = np.random.default_rng(5)
+    frame = pd.DataFrame({
+        "age": draw.normal(size=400), "city": draw.choice([*CITIES, "Oslo", "Bern"], 400),
+        "day": draw.integers(-2, 40, 400), "size": draw.choice([0.5, 1.5, 38.0, 250.0, np.nan], 400)})
+    height = frame["city"].map({"Rome": 3, "Oslo": -2}).fillna(1) + frame["day"] % 3
+    height += (frame["size"] == 38) * frame["age"]
+    options = {"categorical_features": ["city", "day", "size"], "max_iter": 8, "min_samples_leaf": 3}
+    if kind == "poisson":
+        return HistGradientBoostingRegressor(loss="poisson", **options).fit(frame, height - height.min()), frame
+    classes = {"two": height > 2, "three": np.digitize(height, [1, 3])}
+    return HistGradientBoostingClassifier(**options).fit(frame, classes[kind]), frame
+
+
+@pytest.mark.parametrize("kind", ["poisson", "two", "three"])
+def test_boosting_with_its_own_categories_answers_as_scikit_learn_the_unseen_and_the_missing_too(
+        kind: str, save: Save) -> None:
+    import mlflow.sklearn
+
+    model, frame = chosen_by_category(kind)
+    bundle = save(mlflow.sklearn, model, frame[:32])
+    assert bundle.manifest.engine == "onnx"
+    assert {i.name: len(i.known) for i in bundle.manifest.inputs} == {"age": 0, "city": 5, "day": 42, "size": 4}
+    asked = frame[:64].copy()
+    asked.loc[::5, "city"], asked.loc[::4, "day"], asked.loc[::3, "size"] = "Quito", 99, np.nextafter(38.0, 39)
+    asked.loc[1::7, "size"], asked.loc[1::9, "day"], asked.loc[2::11, "age"] = np.nan, -1, np.nan
+    said = Predictor(bundle.folder).predict({
+        name: asked[name].to_numpy(object if name == "city" else None) for name in asked})
+    wanted = model.predict_proba(asked) if kind != "poisson" else model.predict(asked)
+    np.testing.assert_allclose(np.asarray(next(iter(plain(said).values()))), wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_boosting_with_its_own_categories_takes_an_array_too(save: Save) -> None:
     import mlflow.sklearn
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     rows = np.random.default_rng(0).integers(0, 5, (200, 2)).astype(np.float64)
-    model = HistGradientBoostingClassifier(categorical_features=[0], max_iter=5).fit(rows, rows[:, 0] > 2)
-    with pytest.raises(Unconvertible, match=r"HistGradientBoostingClassifier cannot .* categorical_features; Next:"):
+    model = HistGradientBoostingClassifier(categorical_features=[1], max_iter=5).fit(rows, (rows[:, 1] * 7) % 3 > 1)
+    bundle = save(mlflow.sklearn, model, rows[:8])
+    asked = np.array([[x, y] for x in (0, 2.5, np.nan) for y in (-1, 0, 1, 1.5, 2, 3, 4, 9, 1e9, np.nan)])
+    said = plain(Predictor(bundle.folder).predict({bundle.manifest.inputs[0].name: asked}))
+    np.testing.assert_allclose(np.asarray(next(iter(said.values()))), model.predict_proba(asked), atol=1e-6)
+
+
+def test_boosting_with_its_own_categories_inside_a_pipeline_is_refused_by_name(save: Save) -> None:
+    import mlflow.sklearn
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    rows = np.random.default_rng(0).integers(0, 5, (200, 2)).astype(np.float64)
+    grown = HistGradientBoostingClassifier(categorical_features=[0], max_iter=5)
+    model = make_pipeline(StandardScaler(), grown).fit(rows, rows[:, 0] > 2)
+    with pytest.raises(Unconvertible, match=r"HistGradientBoostingClassifier cannot .* categorical_features .*; Next:"):
         save(mlflow.sklearn, model, rows[:8])
 
 
