@@ -140,13 +140,14 @@ def parse(body: bytes) -> Manifest:
         BundleBroken: it is not JSON, of another schema, or lacks a key.
     """
     try:
-        raw: dict[str, Any] = json.loads(body)
+        raw: Any = json.loads(body)
     except ValueError as error:
         raise BundleBroken(f"{NAME} is not JSON: {error}") from None
-    if raw.get("schema") not in READ:
-        raise BundleBroken(f"{NAME} has schema {raw.get('schema')!r}; this runtime reads 1 to {SCHEMA}")
+    schema = raw.get("schema") if isinstance(raw, dict) else None
+    if schema not in READ:
+        raise BundleBroken(f"{NAME} has schema {schema!r}; this runtime reads 1 to {SCHEMA}")
     try:
-        if raw["schema"] == 1:
+        if schema == 1:
             raw |= {"verdicts": [dict(zip(("gate", "outcome", "reason"), said.split(": ", 2), strict=False))
                                  for said in raw["verdicts"]],
                     "approvals": [dict(zip(("by", "at"), said.rsplit(" at ", 1), strict=False))
@@ -156,7 +157,7 @@ def parse(body: bytes) -> Manifest:
             **{**raw, **listed, "inputs": _tensors(raw["inputs"]), "outputs": _tensors(raw["outputs"]),
                "parity": Parity(**raw["parity"]), "files": tuple(FileEntry(**f) for f in raw["files"])}
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise BundleBroken(f"{NAME} is not a manifest: {error}") from None
 
 
