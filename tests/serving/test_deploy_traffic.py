@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.traffic import Count, Judgement, Limit, Schedule, Verdict, judge, log_evidence
+from serving.traffic import Count, Judged, Judgement, Limit, Schedule, Verdict, judge, log_evidence
 
 LIMITS = (Limit("errors", 0.01), Limit("disagreement", 0.05))
 
@@ -88,12 +88,45 @@ def test_a_question_that_was_not_asked_is_not_a_pass() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"shares": (0.5, 0.4, 1.0)}, {"shares": (0.1, 0.5)}, {"shares": (0.0, 1.0)},
-                                   {"shares": ()}, {"alpha": 0.0}, {"least": 0}])
+                                   {"shares": (0.1, 0.1, 1.0)}, {"shares": ()}, {"alpha": 0.0}, {"alpha": 1.0},
+                                   {"least": 0}])
 def test_a_schedule_that_makes_no_sense_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="found"):
         Schedule(**wrong)  # type: ignore[arg-type]  # wrong on purpose
 
 
-def test_a_limit_that_nothing_can_break_is_refused() -> None:
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        Limit("errors", 1.0)
+def test_a_schedule_may_ask_for_one_request_and_one_step() -> None:
+    assert Schedule(shares=(1.0,), least=1, alpha=0.999).shares == (1.0,)
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0, -0.1])
+def test_a_limit_that_nothing_can_break_or_keep_is_refused(rate: float) -> None:
+    with pytest.raises(ValueError, match=f"between 0 and 1, found {rate}"):
+        Limit("errors", rate)
+
+
+def test_where_nothing_is_watched_nothing_goes_on() -> None:
+    opinion = judge((), {}, Schedule())
+    assert (opinion.judgement, opinion.reason) == (Judgement.WAIT, "0 of 100 requests")
+
+
+def test_evidence_that_just_reaches_what_is_needed_breaks_the_limit() -> None:
+    count, rate = Count(30, 6), 0.05
+    needed = math.exp(log_evidence(count, rate))
+    for alpha, verdict in ((1 / needed * (1 - 1e-12), Verdict.FEW), (1 / needed * (1 + 1e-12), Verdict.BROKEN)):
+        (one,) = judge((Limit("errors", rate),), {"errors": count}, Schedule(alpha=alpha)).judged
+        assert one.verdict is verdict
+
+
+def test_as_many_requests_as_are_asked_for_are_enough_for_each_test() -> None:
+    opinion = judge(LIMITS, {"errors": Count(100, 0), "disagreement": Count(100, 0)}, Schedule())
+    assert [one.verdict for one in opinion.judged] == [Verdict.WITHIN, Verdict.WITHIN]
+
+
+def test_an_alarm_is_told_as_what_it_is() -> None:
+    assert Judged("an alarm", "2 errors", "1 error", Verdict.BROKEN).lines() == ("2 errors", "fires at 1 error")
+
+
+def test_overwhelming_evidence_is_still_a_number() -> None:
+    (one,) = judge((Limit("errors", 0.01),), {"errors": Count(10_000, 10_000)}, Schedule()).judged
+    assert one.evidence == math.exp(700)

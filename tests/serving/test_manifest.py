@@ -22,7 +22,8 @@ def said(**changes: Any) -> Manifest:
         name="images", version=3, run_id="r", digest="d" * 64, task="images", kind="classification", labels=("a", "b"),
         inputs=(Tensor("x", "float32", (None, 2), (0.0, 1.0), (0, 9), True, ("k",), True),),
         outputs=(Tensor("y", "float32", (None, 2)),), source={"kind": "keras"},
-        parity=Parity(8, 8, 1e-6, 1e-4, 4, 4, 0.1), files=entries, trusted=("t",), licences={"numpy": "BSD"}, builder={"onnx": "1"},
+        parity=Parity(8, 8, 1e-6, 1e-4, 4, 4, 0.1), files=entries, trusted=("t",), licences={"numpy": "BSD"},
+        builder={"onnx": "1"},
         preprocessing=({"scale": 2},), requirements=({"name": "numpy"},), evidence={"by": "ci"},
         verdicts=({"gate": "accuracy"},), approvals=({"by": "bo"},),
     )  # fmt: skip
