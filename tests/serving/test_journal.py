@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -93,3 +97,110 @@ def test_a_release_that_was_put_into_production_anew_since_is_no_longer_taken_ba
     assert cut_off is not None
     assert str(cut_off) == f"{told}, which was cut off"
     assert cut_off.stays == "slipway rollback m --target lambda --to 1 to finish that"
+
+
+# --- each question that is asked of the journal, at its edges
+
+
+def test_an_entry_is_read_as_it_was_written_with_all_that_its_target_ships() -> None:
+    said = entry(7, Kind.DONE).model_copy(update={"published": "4", "previous": "3", "reason": "again"})
+    assert journal.parse(said.to_bytes(), "k", LambdaShipped) == said
+    assert said.to_bytes().startswith(b'{\n "seq": 7,\n'), "for people to read, too"
+
+
+@pytest.mark.parametrize(("body", "who"), [
+    (entry(1, Kind.BEGAN).to_bytes(), "ci on runner"), (b'{"who": "ci"}', "somebody else"), (b"{", "somebody else"),
+    (b"[]", "somebody else"), (b"null", "somebody else"),
+])
+def test_whoever_was_first_is_named_where_the_entry_tells(body: bytes, who: str) -> None:
+    assert journal.author(body) == who
+
+
+@pytest.mark.parametrize(("kind", "minutes", "alive", "held"), [
+    (Kind.BEGAN, 0, True, True), (Kind.RENEWED, 0, True, True), (Kind.BEGAN, 15, True, True),
+    (Kind.BEGAN, 15.001, True, False), (Kind.RENEWED, 15.001, True, False), (Kind.BEGAN, 0, False, False),
+    (Kind.STOPPED, 0, True, False), (Kind.DONE, 0, True, False), (Kind.FAILED, 0, True, False),
+])
+def test_a_journal_is_held_while_its_last_word_is_fresh_and_its_process_may_live(
+    kind: Kind, minutes: float, alive: bool, held: bool
+) -> None:
+    last = entry(2, kind).model_copy(update={"at": NOW - timedelta(minutes=minutes)})
+    asked: list[int] = []
+
+    def lives(one: Entry[LambdaShipped]) -> bool:
+        asked.append(one.seq)
+        return alive
+
+    entries = [entry(1, Kind.BEGAN, minutes=20), last]
+    assert journal.held_by(entries, NOW, lives) == (last if held else None)
+    assert asked in ([], [2]), "only the last word counts"
+    assert journal.held_by([], NOW, lives) is None
+
+
+@pytest.mark.parametrize(("reason", "doing"), [("", "deploying m/2"), (journal.PRUNE, "pruning m"),
+                                               (journal.ROLLBACK, "going back to m/2")])
+def test_a_second_deployer_is_told_since_when_and_until_when(reason: str, doing: str) -> None:
+    began = entry(3, Kind.BEGAN, 2, minutes=40).model_copy(update={"reason": reason})
+    renewed = entry(4, Kind.RENEWED, 2, minutes=5).model_copy(update={"reason": reason})
+    with pytest.raises(Refused) as caught:
+        journal.require_free([*DEPLOYED[:2], began, renewed], NOW, lambda e: True)
+    assert str(caught.value) == (f"ci on runner is {doing} since 2026-01-02 11:20:00 UTC. Next: wait; at 12:10:00 UTC "
+                                 "it is taken for dead, unless it says that it goes on")
+
+
+def test_a_deployment_whose_beginning_is_unknown_began_with_its_last_word() -> None:
+    assert journal.begun([entry(1, Kind.DONE), entry(2, Kind.RENEWED)]).seq == 2
+    assert journal.begun([*DEPLOYED, entry(5, Kind.RENEWED)]).seq == 3
+
+
+def test_of_each_of_the_newest_releases_the_last_deployment_is_kept_and_never_fewer_than_two() -> None:
+    releases = [1, 2, 3, 2, 4, 4]
+    entries = [entry(n, Kind.DONE, version) for n, version in enumerate(releases, 1)] + [entry(9, Kind.FAILED, 5)]
+    assert [(e.seq, e.shipped.version) for e in journal.kept(entries, 3)] == [(6, 4), (4, 2), (3, 3)]
+    for keep in (0, 1, 2):
+        assert [e.seq for e in journal.kept(entries, keep)] == [6, 4]
+    other_bytes = entry(9, Kind.DONE, 4).model_copy(update={"shipped": SHIPPED.model_copy(update={"version": 4})})
+    assert [e.seq for e in journal.kept([*entries, other_bytes], 2)] == [9, 6]
+
+
+@pytest.mark.parametrize(("kind", "reason", "wanted"), [
+    (Kind.BEGAN, "", True), (Kind.RENEWED, "", True), (Kind.STOPPED, "", True), (Kind.DONE, "", False),
+    (Kind.FAILED, "", False), (Kind.BEGAN, journal.PRUNE, False), (Kind.STOPPED, journal.ROLLBACK, True),
+])
+def test_what_was_begun_and_did_not_end_is_open(kind: Kind, reason: str, wanted: bool) -> None:
+    assert journal.is_open([*DEPLOYED, entry(5, kind).model_copy(update={"reason": reason})]) is wanted
+    assert journal.is_open([]) is False
+
+
+def test_a_prune_that_was_cut_off_is_finished_by_a_prune() -> None:
+    cut = [*DEPLOYED, entry(5, Kind.BEGAN).model_copy(update={"reason": journal.PRUNE})]
+    assert journal.finishes(cut, "lambda") == "slipway prune m"
+
+
+def test_the_way_back_leads_where_it_is_asked_to_or_says_where_it_could() -> None:
+    done = [entry(n, Kind.DONE, version) for n, version in enumerate((1, 2, 1, 3, 4), 1)]
+    assert journal.way_back(done).seq == 4
+    assert journal.way_back(done, 1).seq == 3, "the last deployment of it"
+    assert journal.way_back(done, 4).seq == 5, "it serves already"
+    with pytest.raises(Refused, match=r"m/9 was never in service before m/4. Next: one of m/1, m/2, m/3$"):
+        journal.way_back(done, 9)
+    with pytest.raises(Refused, match=r"m/1 is the only release that was ever in service"):
+        journal.way_back(done[:1], 2)
+    other_bytes = entry(6, Kind.DONE, 4).model_copy(update={"shipped": SHIPPED.model_copy(update={"version": 4})})
+    assert journal.way_back([*done, other_bytes]).seq == 5, "the same number with other bytes is another release"
+
+
+def test_only_on_its_own_host_and_of_another_process_is_a_deployer_known_to_be_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SLIPWAY_USER", "ana")
+    who, host, process = journal.this_process()
+    assert (who, process) == ("ana", os.getpid())
+    here = entry(1, Kind.BEGAN).model_copy(update={"host": host})
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    for update, alive in (({"host": f"{host}x", "process": ended.pid}, True), ({"process": process}, False),
+                          ({"process": ended.pid}, False), ({"process": os.getppid()}, True)):
+        assert journal.may_be_alive(here.model_copy(update=update)) is alive, update
+    monkeypatch.delenv("SLIPWAY_USER")
+    assert journal.this_process()[0] == getpass.getuser()

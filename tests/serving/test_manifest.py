@@ -49,6 +49,7 @@ def test_a_manifest_is_read_as_it_was_written_and_written_alike_each_time() -> N
     again = parse(body)
     assert again == said()
     assert again.to_bytes() == body
+    assert body.startswith(b'{\n "approvals": [\n  {\n   "by": "bo"\n'), "a deployment is known by these bytes"
     assert body.endswith(b"}\n")
     assert list(json.loads(body)) == sorted(json.loads(body))
     assert "Größe".encode() in said(task="Größe").to_bytes()
