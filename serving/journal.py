@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
@@ -149,8 +149,18 @@ def require_free(entries: Sequence[Entry[S]], now: datetime, alive: Callable[[En
 
 
 def deployed(entries: Sequence[Entry[S]]) -> list[Entry[S]]:
-    """What was in service, one after the other? The last is what should be now."""
+    """What was in service, one after the other? The last is what should be now. Looks at the whole journal."""
     return [entry for entry in entries if entry.kind is Kind.DONE]
+
+
+def newest_deployed(entries: Sequence[Entry[S]]) -> Iterator[Entry[S]]:
+    """The same from the newest backwards, so that no more is looked at than somebody asks for."""
+    return (entry for entry in reversed(entries) if entry.kind is Kind.DONE)
+
+
+def serving(entries: Sequence[Entry[S]]) -> Entry[S] | None:
+    """Which deployment should serve now? None when nothing was deployed."""
+    return next(newest_deployed(entries), None)
 
 
 def kept(entries: Sequence[Entry[S]], keep: int) -> list[Entry[S]]:
@@ -163,9 +173,11 @@ def kept(entries: Sequence[Entry[S]], keep: int) -> list[Entry[S]]:
         keep: how many releases.
     """
     newest: dict[tuple[int, str], Entry[S]] = {}
-    for entry in reversed(deployed(entries)):
-        newest.setdefault((entry.shipped.version, entry.shipped.digest), entry)
-    return list(newest.values())[: max(keep, 2)]
+    for entry in newest_deployed(entries):
+        newest.setdefault(_release(entry), entry)
+        if len(newest) == max(keep, 2):
+            break
+    return list(newest.values())
 
 
 def is_open(entries: Sequence[Entry[Any]]) -> bool:
@@ -193,22 +205,28 @@ def way_back(entries: Sequence[Entry[S]], version: int | None = None) -> Entry[S
     Raises:
         Refused: there is none.
     """
-    done = deployed(entries)
-    if not done:
+    done = newest_deployed(entries)
+    current = next(done, None)
+    if current is None:
         raise Refused("nothing was deployed yet, so there is nothing to return to")
-    current = done[-1].shipped
-    if version == current.version:
-        return done[-1]
-    earlier = [e for e in done[:-1] if (e.shipped.version, e.shipped.digest) != (current.version, current.digest)]
-    found = [e for e in earlier if version is None or e.shipped.version == version]
-    if found:
-        return found[-1]
-    if not earlier:
-        raise Refused(f"{current.model}/{current.version} is the only release that was ever in service: "
+    if version == current.shipped.version:
+        return current
+    known, now = set(), f"{current.shipped.model}/{current.shipped.version}"
+    for entry in done:
+        if _release(entry) == _release(current):
+            continue
+        if version in (None, entry.shipped.version):
+            return entry
+        known.add(f"{entry.shipped.model}/{entry.shipped.version}")
+    if not known:
+        raise Refused(f"{now} is the only release that was ever in service: "
                       "there is nothing to go back to. Next: promote another version, and deploy it")
-    known = ", ".join(sorted({f"{e.shipped.model}/{e.shipped.version}" for e in earlier}))
-    raise Refused(f"{current.model}/{version} was never in service before {current.model}/{current.version}. "
-                  f"Next: one of {known}")
+    raise Refused(f"{current.shipped.model}/{version} was never in service before {now}. "
+                  f"Next: one of {', '.join(sorted(known))}")
+
+
+def _release(entry: Entry[Any]) -> tuple[int, str]:
+    return entry.shipped.version, entry.shipped.digest
 
 
 def taken_back(entries: Sequence[Entry[S]], version: int, digest: str) -> Entry[S] | None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Generic
 
 from . import journal
 from .aws import Aws
 from .config import Settings
 from .errors import AwsConflict
+from .history import History, keys_of
 from .journal import Entry, Kind, S, Shipped, this_process
-from .names import journal_prefix
+from .names import DEPLOYMENTS, after_journal, deployed_models, entry_key, journal_prefix
 from .plan import Begin
 
 
@@ -30,13 +32,15 @@ class Logbook(Generic[S]):
         """Under which S3 prefix do the entries lie?"""
         return journal_prefix(self.model, self.target)
 
-    def read(self) -> list[Entry[S]]:
-        """What was begun and ended, oldest first?"""
-        keys = self.aws.storage.keys(self.bucket, self.prefix)
-        bodies = self.aws.storage.read_unchanging(self.bucket, keys)  # under create-only keys
-        return [journal.parse(body, key, self.shape) for key, body in zip(keys, bodies, strict=True)]
+    def read(self) -> History[S]:
+        """What was begun and ended, oldest first? An entry is fetched when somebody looks at it."""
+        storage = self.aws.storage
+        return History(
+            keys_of(partial(storage.page, self.bucket, self.prefix), self.prefix),
+            listed=partial(storage.keys, self.bucket, self.prefix),
+            read=partial(storage.read_unchanging, self.bucket), shape=self.shape)  # under create-only keys
 
-    def read_free(self) -> list[Entry[S]]:
+    def read_free(self) -> History[S]:
         """The same, for somebody who is about to deploy.
 
         Raises:
@@ -73,7 +77,7 @@ def note(
         seq=seq or begin.seq + (kind is not Kind.BEGAN), kind=kind, at=at or datetime.now(UTC), who=who, host=host,
         process=process, shipped=begin.shipped, published=published or begin.published, previous=begin.previous,
         reason=reason or begin.reason)
-    key = f"{begin.prefix}{entry.seq:06}.json"
+    key = entry_key(begin.prefix, entry.seq)
     try:
         aws.storage.create_bytes(begin.bucket, key, entry.to_bytes())
     except AwsConflict:
@@ -81,6 +85,17 @@ def note(
         if found != entry.to_bytes():  # else it was us, and the first answer was lost
             first = f"{journal.author(found)} began to deploy {begin.shipped.model} meanwhile, and was first"
             raise AwsConflict(f"{first}. Next: slipway status, then run this again") from None
+
+
+def deployed_in(aws: Aws, bucket: str, under: str = DEPLOYMENTS) -> dict[str, tuple[str, ...]]:
+    """Which models were ever deployed, and to which targets? What is left of a journal at a page's end is skipped."""
+    found: set[str] = set()
+    after, more = "", True
+    while more:
+        keys, more = aws.storage.page(bucket, under, after)
+        found |= {key.rpartition("/")[0] + "/" for key in keys}
+        after = after_journal(keys[-1]) if keys else ""
+    return deployed_models(found)
 
 
 def bucket_of(aws: Aws, settings: Settings) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 DEPLOYMENTS = "deployments/"
 TARGETS = ("lambda", "sagemaker")
@@ -23,7 +23,23 @@ def journal_prefix(model: str, target: str) -> str:
     return f"{DEPLOYMENTS}{model}/{target}/"
 
 
-def deployed_models(keys: Sequence[str]) -> dict[str, tuple[str, ...]]:
+def entry_key(prefix: str, number: int) -> str:
+    """Under which S3 key does the entry of a journal with this number lie?"""
+    return f"{prefix}{number:06}.json"
+
+
+def entry_number(key: str) -> int | None:
+    """Which number has the entry under this key? None when it is no entry's key."""
+    name = key.rpartition("/")[2].removesuffix(".json")
+    return int(name) if name.isdecimal() else None
+
+
+def after_journal(key: str) -> str:
+    """After which key do the journals begin that come after the one this entry is in?"""
+    return key.rpartition("/")[0] + chr(ord("/") + 1)
+
+
+def deployed_models(keys: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Which models were ever deployed, and to which targets? Read from the keys of their journals."""
     found: dict[str, set[str]] = {}
     for key in keys:

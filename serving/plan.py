@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from .journal import Shipped
+from .names import entry_key
 from .preflight import Check
 
 
@@ -80,7 +81,7 @@ class Begin(Step):
     reason: str = ""
 
     def __str__(self) -> str:
-        return f"note        that it begins: {self.prefix}{self.seq:06}.json"
+        return f"note        that it begins: {entry_key(self.prefix, self.seq)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class Done(Step):
     begin: Begin
 
     def __str__(self) -> str:
-        return f"note        that it is done: {self.begin.prefix}{self.begin.seq + 1:06}.json"
+        return f"note        that it is done: {entry_key(self.begin.prefix, self.begin.seq + 1)}"
 
 
 @dataclass(frozen=True, slots=True)

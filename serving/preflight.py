@@ -64,7 +64,7 @@ def named(model: str, name: Callable[[Settings, str], str], settings: Settings) 
 
 def stored(aws: Aws, bucket: str, name: str) -> dict[str, Callable[[], object]]:
     """What every deployment reads in S3, to be tried by `readable`; ``name`` is the model's on AWS."""
-    return {"s3:ListBucket": lambda: aws.storage.keys(bucket, f"{DEPLOYMENTS}{name}/"),
+    return {"s3:ListBucket": lambda: aws.storage.page(bucket, f"{DEPLOYMENTS}{name}/"),
             "s3:GetObject": lambda: aws.storage.object(bucket, f"releases/{name}")}  # 404 only to who might get it
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from .aws import Aws
 from .errors import NotDeployed, Refused
 from .execution import Hands, Report
-from .journal import PRUNE, Entry, Kind, deployed, finishes, is_open, kept
+from .journal import PRUNE, Entry, Kind, finishes, is_open, kept, newest_deployed, serving
 from .logbook import Logbook, note
 from .names import release_prefix
 from .plan import AbortUpload, Begin, DeleteObjects, Done, Step
@@ -65,7 +65,7 @@ def plan(
         Refused: somebody is deploying the model that was named, or was interrupted.
     """
     targets = {name: open_target(name) for name in sorted({t for found in models.values() for t in found})}
-    journals: dict[str, dict[str, list[Entry[Any]]]] = {}
+    journals: dict[str, dict[str, Sequence[Entry[Any]]]] = {}
     skipped = []
     for model, where in models.items():
         try:
@@ -104,9 +104,9 @@ def run(pruning: Pruning, aws: Aws, hands: Callable[[str], Hands], report: Repor
         report(removal.step, time.monotonic() - started)
 
 
-def _journal(logbook: Logbook[Any]) -> list[Entry[Any]]:
+def _journal(logbook: Logbook[Any]) -> Sequence[Entry[Any]]:
     entries = logbook.read_free()
-    if not deployed(entries):
+    if serving(entries) is None:
         raise NotDeployed(f"{logbook.model} was never in service on {logbook.target}: there is nothing to prune. "
                           f"Next: slipway deploy {logbook.model} --target {logbook.target}")
     if is_open(entries):
@@ -170,6 +170,5 @@ def _given_up(asked: _Asked, bucket: str, model: str) -> list[AbortUpload]:
 
 
 def _begin(logbook: Logbook[Any], entries: Sequence[Entry[Any]]) -> Begin:
-    serving = deployed(entries)[-1]
-    return logbook.begin(entries[-1].seq, serving.shipped, published=serving.published, previous=serving.previous,
-                         reason=PRUNE)
+    last = next(newest_deployed(entries))
+    return logbook.begin(entries[-1].seq, last.shipped, published=last.published, previous=last.previous, reason=PRUNE)

@@ -13,8 +13,8 @@ from .aws import Aws
 from .config import Settings
 from .errors import NotDeployed
 from .journal import PRUNE, ROLLBACK, Entry, Kind, Shipped, begun, finishes, held_by, may_be_alive
-from .logbook import bucket_of
-from .names import DEPLOYMENTS, deployed_models
+from .logbook import bucket_of, deployed_in
+from .names import DEPLOYMENTS
 from .plan import short
 from .target import InService, Target
 
@@ -71,7 +71,7 @@ class Status:
 def models(aws: Aws, settings: Settings, model: str | None = None) -> dict[str, tuple[str, ...]]:
     """Which models were ever deployed, and to which targets? With ``model``, only that one is looked for."""
     under = f"{DEPLOYMENTS}{model}/" if model else DEPLOYMENTS
-    return deployed_models(aws.storage.keys(bucket_of(aws, settings), under))
+    return deployed_in(aws, bucket_of(aws, settings), under)
 
 
 def all_of(deployed: Mapping[str, Sequence[str]], open_target: Open) -> list[Status]:

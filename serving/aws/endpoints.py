@@ -36,6 +36,10 @@ class ModelState:
     containers: int = 1
 
 
+# MaxResults of SageMaker's List operations: 10 unless it is said, at most 100 (API reference, read 2026-11).
+_PAGES: dict[str, Any] = {"PaginationConfig": {"PageSize": 100}}
+
+
 @dataclass(frozen=True, slots=True)
 class VariantState:
     """What is one variant of an endpoint configuration? ``memory`` (MB) is 0 unless it is serverless."""
@@ -148,8 +152,14 @@ class Endpoints:
     def configs(self, part: str) -> list[str]:
         """Which endpoint configurations have a name that holds this?"""
         with mapped(f"sagemaker:ListEndpointConfigs {part}"):
-            pages = self._sagemaker.get_paginator("list_endpoint_configs").paginate(NameContains=part)
+            pages = self._sagemaker.get_paginator("list_endpoint_configs").paginate(NameContains=part, **_PAGES)
             return [one["EndpointConfigName"] for page in pages for one in page["EndpointConfigs"]]
+
+    def models(self, part: str) -> list[str]:
+        """Which models have a name that holds this?"""
+        with mapped(f"sagemaker:ListModels {part}"):
+            pages = self._sagemaker.get_paginator("list_models").paginate(NameContains=part, **_PAGES)
+            return [one["ModelName"] for page in pages for one in page["Models"]]
 
     def create_model(self, wanted: ModelState) -> None:
         """Make a model.

@@ -114,7 +114,7 @@ class Functions:
             return base64.b64decode(self._lambda.get_layer_version_by_arn(Arn=arn)["Content"]["CodeSha256"]).hex()
 
     def layers(self, name: str, runtime: str) -> Offer:
-        """Which versions of a layer are published for this runtime, and is the runtime offered at all?"""
+        """Which versions of a layer are published for this runtime, oldest first; is the runtime offered at all?"""
         try:
             with mapped(f"lambda:ListLayerVersions {name}"):
                 pages = self._lambda.get_paginator("list_layer_versions").paginate(
@@ -128,7 +128,7 @@ class Functions:
                 named = str(error).rsplit("[", 1)[-1].split("]")[0]
                 return Offer((), tuple(sorted(n.strip() for n in named.split(",") if "python" in n)))
             raise
-        return Offer(tuple(found))
+        return Offer(tuple(sorted(found, key=lambda layer: int(layer.arn.rpartition(":")[2]))))
 
     def publish_layer(self, name: str, *, bucket: str, key: str, runtime: str, architecture: str,
                       description: str) -> str:

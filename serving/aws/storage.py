@@ -182,6 +182,13 @@ class Storage:
                 Bucket=bucket, Prefix=prefix, ExpectedBucketOwner=self._owner())
             return tuple(entry["Key"] for page in pages for entry in page.get("Contents", ()))
 
+    def page(self, bucket: str, prefix: str, after: str = "") -> tuple[tuple[str, ...], bool]:
+        """Which keys after this one start like this, in their order, as many as one answer holds; are there more?"""
+        with mapped(f"s3:ListObjectsV2 {bucket}/{prefix}"):
+            found = self._s3.list_objects_v2(Bucket=bucket, Prefix=prefix, ExpectedBucketOwner=self._owner(),
+                                             **({"StartAfter": after} if after else {}))
+            return tuple(entry["Key"] for entry in found.get("Contents", ())), bool(found["IsTruncated"])
+
     def read(self, bucket: str, key: str) -> bytes:
         """What lies under this key?
 

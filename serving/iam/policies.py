@@ -186,9 +186,9 @@ def sagemaker_pruner(names: Names) -> tuple[Statement, ...]:
         *_journal(names),
         Statement("RemoveReleases", ("s3:DeleteObject",), names.s3(*RELEASES)),
         *_given_up(names),
-        Statement("RemoveModels", ("sagemaker:DescribeModel", "sagemaker:DeleteModel"), models),
+        Statement("RemoveModels", ("sagemaker:DeleteModel",), models),
         Statement("RemoveConfigs", ("sagemaker:DescribeEndpointConfig", "sagemaker:DeleteEndpointConfig"), configs),
-        Statement("FindTrials", ("sagemaker:ListEndpointConfigs",), ("*",)),  # knows no resource
+        Statement("FindByName", ("sagemaker:ListEndpointConfigs", "sagemaker:ListModels"), ("*",)),  # know no resource
         Statement("RemoveEndpoints", ("sagemaker:DescribeEndpoint", "sagemaker:DeleteEndpoint"),
                   names.regional("sagemaker", "endpoint/")),
         LOOK_AT_SCALING,

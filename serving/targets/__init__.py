@@ -7,8 +7,8 @@ from difflib import get_close_matches
 from ..aws import Aws
 from ..config import Settings
 from ..errors import ConfigurationInvalid, NotDeployed
-from ..logbook import bucket_of
-from ..names import DEPLOYMENTS, TARGETS, deployed_models
+from ..logbook import bucket_of, deployed_in
+from ..names import DEPLOYMENTS, TARGETS
 from ..target import Target
 from .lambda_.target import LambdaTarget
 from .sagemaker.target import SageMakerTarget
@@ -45,8 +45,8 @@ def deployed(model: str, aws: Aws, settings: Settings) -> tuple[str, ...]:
         NotDeployed: to none; the message names the deployed model whose name is nearest.
     """
     bucket = bucket_of(aws, settings)
-    if where := deployed_models(aws.storage.keys(bucket, f"{DEPLOYMENTS}{model}/")).get(model):
+    if where := deployed_in(aws, bucket, f"{DEPLOYMENTS}{model}/").get(model):
         return where
-    near = get_close_matches(model, deployed_models(aws.storage.keys(bucket, DEPLOYMENTS)), n=1)
+    near = get_close_matches(model, deployed_in(aws, bucket), n=1)
     raise NotDeployed(f"{model} was never deployed{f'; the nearest name is {near[0]}' if near else ''}. "
                       f"Next: slipway status lists what was, slipway deploy {model} would be the first")

@@ -158,8 +158,8 @@ def _sagemaker(call: Recorded) -> list[Need]:
         names = {"endpoint": parts[2]}
     if "TransformJobName" in body:  # the model that it names is no resource of CreateTransformJob
         names = {"transform-job": body["TransformJobName"]}
-    if call.operation == "ListEndpointConfigs":
-        return [Need("sagemaker:ListEndpointConfigs", "*")]
+    if call.operation in {"ListEndpointConfigs", "ListModels"}:
+        return [Need(f"sagemaker:{call.operation}", "*")]
     found = [Need(f"sagemaker:{call.operation}", ACCOUNT.arn("sagemaker", f"{kind}/{name}"))
              for kind, name in names.items() if name]
     assert found, call

@@ -93,8 +93,9 @@ def test_only_actions_that_know_no_resource_or_have_a_condition_are_allowed_on_e
     wide = {action for role, target in CASES for one in policy(role, target, Settings(), ACCOUNT).statements
             for action in one.actions if "*" in one.resources}
     assert wide == {"lambda:ListLayerVersions", "lambda:ListFunctions", "cloudwatch:GetMetricStatistics",
-                    "cloudwatch:DescribeAlarms", "sagemaker:ListEndpointConfigs", "ecr:GetAuthorizationToken",
-                    "cloudwatch:PutMetricData", "application-autoscaling:DescribeScalableTargets"}
+                    "cloudwatch:DescribeAlarms", "sagemaker:ListEndpointConfigs", "sagemaker:ListModels",
+                    "ecr:GetAuthorizationToken", "cloudwatch:PutMetricData",
+                    "application-autoscaling:DescribeScalableTargets"}
 
 
 def test_a_journal_cannot_be_written_by_a_publisher_nor_a_release_by_a_deployer() -> None:

@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
-from ...aws import Aws, FunctionState
+from ...aws import Aws, FunctionState, LayerState
 from ...config import Settings
 from ...journal import Entry, is_open, kept
-from ...logbook import Logbook, bucket_of
-from ...names import DEPLOYMENTS, deployed_models
+from ...logbook import Logbook, bucket_of, deployed_in
 from ...plan import DeleteObjects, Step
 from . import names
 from .shipped import LambdaShipped
 from .steps import DeleteLayer, DeleteVersion
 
 Journals = Mapping[str, Sequence[Entry[LambdaShipped]]]
+AT_ONCE = 8  # models asked about at a time; a client keeps ten connections (botocore 1.43, max_pool_connections)
+# Whose layers are looked for beside those that are in use, so that a prune that was cut off before its layers is
+# finished: the Pythons that Lambda ever offered while there was a Slipway.
+PYTHONS, MACHINES = tuple(f"python3.{minor}" for minor in range(10, 15)), ("x86_64", "arm64")
 
 
 def find(aws: Aws, settings: Settings, journals: Journals, keep: int) -> dict[str, list[Step]]:
     """By which steps goes what is left over? Layers, which models share, go last, with the last model."""
     if not journals:
         return {}
-    versions = {model: _versions(aws, settings, model, kept(entries, keep)) for model, entries in journals.items()}
+    with ThreadPoolExecutor(AT_ONCE, "slipway-leftovers") as pool:
+        found = pool.map(lambda model: _versions(aws, settings, model, kept(journals[model], keep)), journals)
+        versions = dict(zip(journals, found, strict=True))
+    everything = aws.functions.everything()
     going = {(step.function, step.version) for found in versions.values() for step in found}
-    staying = [f for f in aws.functions.everything() if (f.name, f.version) not in going]
     steps: dict[str, list[Step]] = {model: list(found) for model, found in versions.items()}
-    steps[list(steps)[-1]] += _layers(aws, settings, {**_others(aws, settings, journals), **journals}, staying, keep)
+    layers = _Layers.of({**journals, **_others(aws, settings, journals)}, keep, everything, going)
+    steps[list(steps)[-1]] += layers.steps(aws, settings)
     return steps
 
 
@@ -46,31 +54,82 @@ def _versions(
             if v.version not in needed and is_ours(v, model)]
 
 
-def _others(aws: Aws, settings: Settings, journals: Journals) -> dict[str, list[Entry[LambdaShipped]]]:
+def _others(aws: Aws, settings: Settings, journals: Journals) -> dict[str, Sequence[Entry[LambdaShipped]]]:
     """The journals of the models that are not pruned: they may use the same layers."""
     bucket = bucket_of(aws, settings)
-    there = deployed_models(aws.storage.keys(bucket, DEPLOYMENTS))
-    return {model: Logbook(aws, bucket, model, "lambda", LambdaShipped).read()
-            for model, targets in there.items() if "lambda" in targets and model not in journals}
+    there = [model for model, targets in deployed_in(aws, bucket).items() if "lambda" in targets]
+    others = [model for model in there if model not in journals]
+    with ThreadPoolExecutor(AT_ONCE, "slipway-leftovers") as pool:
+        read = pool.map(lambda model: Logbook(aws, bucket, model, "lambda", LambdaShipped).read(), others)
+        return dict(zip(others, read, strict=True))
 
 
-def _layers(
-    aws: Aws, settings: Settings, journals: Journals, staying: Sequence[FunctionState], keep: int
-) -> list[Step]:
-    """Of the layers that these journals ever named: those that nothing which stays, and no open deployment, needs."""
-    shipped = [entry.shipped for entries in journals.values() for entry in entries]
-    known, used = {s.layer for s in shipped}, {arn for function in staying for arn in function.layers}
-    needed = {e.shipped.layer for entries in journals.values() for e in kept(entries, keep)}
-    needed |= {entries[-1].shipped.layer for entries in journals.values() if is_open(entries)}
-    steps: list[Step] = []
-    kinds = {(one.configuration.runtime, one.configuration.architecture) for one in shipped}
-    for name, runtime in sorted((names.layer_name(settings, *kind), kind[0]) for kind in kinds):
-        for layer in aws.functions.layers(name, runtime).layers:
-            if layer.arn in used:
-                needed.add(layer.description)
-            elif layer.description in known - needed:
-                steps.append(DeleteLayer(layer.arn))
-    bucket = bucket_of(aws, settings)
-    gone = {names.layer_key(identity) for identity in known - needed}
-    keys = sorted(gone.intersection(aws.storage.keys(bucket, "layers/")))
-    return [*steps, *(DeleteObjects(bucket, key, (key,)) for key in keys)]
+@dataclass(frozen=True, slots=True)
+class _Layers:
+    """What of the layers stays?
+
+    Attributes:
+        used: ARNs that something which stays has.
+        needed: identities that a kept release has.
+        opened: identities that an open deployment has, or is about to use: of these nothing goes.
+        kinds: Python and machine of all that there is.
+    """
+
+    journals: Journals
+    used: frozenset[str]
+    needed: frozenset[str]
+    opened: frozenset[str]
+    kinds: frozenset[tuple[str, str]]
+
+    @classmethod
+    def of(
+        cls, journals: Journals, keep: int, everything: Iterable[FunctionState], going: set[tuple[str, str]]
+    ) -> _Layers:
+        """What do these journals and functions need, once those versions are gone? Reads several journals at once."""
+        with ThreadPoolExecutor(AT_ONCE, "slipway-leftovers") as pool:
+            keeping = [entry.shipped for found in pool.map(lambda read: kept(read, keep), journals.values())
+                       for entry in found]
+            opened = [entries[-1].shipped for entries in journals.values() if is_open(entries)]
+        has = [f.configuration for f in everything] + [shipped.configuration for shipped in (*keeping, *opened)]
+        return cls(
+            journals,
+            used=frozenset(arn for f in everything if (f.name, f.version) not in going for arn in f.layers),
+            needed=frozenset(shipped.layer for shipped in keeping),
+            opened=frozenset(shipped.layer for shipped in opened),
+            kinds=frozenset((one.runtime, one.architecture) for one in has if one.runtime.startswith("python")))
+
+    def steps(self, aws: Aws, settings: Settings) -> list[Step]:
+        """What goes of what there is? Only what a journal named: the rest is somebody else's."""
+        kinds = sorted(self.kinds | {(python, machine) for python in PYTHONS for machine in MACHINES})
+        wanted = [(names.layer_name(settings, *kind), kind[0]) for kind in kinds]
+        with ThreadPoolExecutor(AT_ONCE, "slipway-leftovers") as pool:
+            there = [layer for offer in pool.map(lambda one: aws.functions.layers(*one), wanted)
+                     for layer in offer.layers]
+        held = self.needed | self.opened | {layer.description for layer in there if layer.arn in self.used}
+        bucket = bucket_of(aws, settings)
+        zips = {key.removeprefix("layers/").removesuffix(".zip"): key for key in aws.storage.keys(bucket, "layers/")}
+        loose = [layer for layer in there if layer.arn not in self.used and layer.description not in self.opened]
+        surplus = [layer for layer in loose if layer.description not in held or self._is_double(layer, there)]
+        known = self._named({layer.description for layer in surplus} | (zips.keys() - held))
+        keys = sorted(zips[identity] for identity in zips.keys() & (known - held))
+        return [*(DeleteLayer(layer.arn) for layer in surplus if layer.description in known),
+                *(DeleteObjects(bucket, key, (key,)) for key in keys)]
+
+    def _is_double(self, layer: LayerState, there: Sequence[LayerState]) -> bool:
+        """Is there another version of the same layer to be kept: one that is used, or else the oldest?
+
+        Lambda publishes once more where the answer to the first request was late or lost.
+        """
+        name = layer.arn.rpartition(":")[0]
+        same = [one.arn for one in there if one.description == layer.description and one.arn.rpartition(":")[0] == name]
+        return layer.arn != next((arn for arn in same if arn in self.used), same[0])
+
+    def _named(self, layers: set[str]) -> set[str]:
+        """Which of these did a deployment name? Looks no further back than until all are found."""
+        found: set[str] = set()
+        for entries in self.journals.values():
+            for entry in reversed(entries):
+                if found >= layers:
+                    return found
+                found |= {entry.shipped.layer} & layers
+        return found

@@ -13,7 +13,7 @@ from ...bundle import Bundle
 from ...config import LambdaSettings, Settings
 from ...errors import ConfigurationInvalid, Refused
 from ...execution import is_stored
-from ...journal import Entry, deployed
+from ...journal import Entry, serving
 from ...logbook import Logbook
 from ...names import bundle_prefix
 from ...plan import Plan, Step, Upload, noted
@@ -191,14 +191,14 @@ def observe(
     """
     name, layer = wanted.spec.name, aws.storage.object(wanted.code.bucket, wanted.layer_key)
     stored = {u.key for u in (*wanted.bundle, wanted.code) if is_stored(aws, u)}
-    alias, done = aws.functions.alias(name, names.ALIAS), deployed(entries)
+    alias, last = aws.functions.alias(name, names.ALIAS), serving(entries)
     return Observed(
         stored=frozenset(stored | ({wanted.layer_key} if layer else set())), layers=layers,
         layer_sha256=layer.sha256 if layer else "", latest=aws.functions.state(name),
         versions=aws.functions.versions(name),
         alias=alias.version if alias else None, shared=bool(alias and alias.shares),
         seq=entries[-1].seq if entries else 0,
-        recorded=done[-1].shipped if done and entries[-1] is done[-1] else None,
+        recorded=last.shipped if last and entries[-1] == last else None,
         around=look_around(aws, name, wanted.shipped.around))
 
 
@@ -220,14 +220,16 @@ def plan(wanted: Wanted, observed: Observed, logbook: Logbook[LambdaShipped], la
         layer_zip: builds the dependency layer; asked only when it has to be published.
     """
     steps: list[Step] = [u for u in (*wanted.bundle, wanted.code) if u.key not in observed.stored]
-    arn = next((v.arn for v in observed.layers if v.description == wanted.layer.identity), None)
+    same = [layer.arn for layer in observed.layers if layer.description == wanted.layer.identity]
     layer_sha256 = observed.layer_sha256
-    if arn is None:
+    if not same:
         added = _layer_steps(wanted, observed, layer_zip)
         layer_sha256 = next((s.sha256 for s in added if isinstance(s, Upload)), layer_sha256)
         steps += added
-    spec, shipped = replace(wanted.spec, layer=arn), wanted.shipped.model_copy(update={"layer_sha256": layer_sha256})
-    version = next((v.version for v in reversed(observed.versions) if runs(v, spec)), None)
+    spec = replace(wanted.spec, layer=_chosen(same, observed))
+    shipped = wanted.shipped.model_copy(update={"layer_sha256": layer_sha256})
+    version = next((v.version for v in reversed(observed.versions)
+                    if any(runs(v, replace(spec, layer=arn)) for arn in same)), None)
     if version is None:
         steps += _function_steps(wanted, spec, observed.latest)
     steps += around.first(spec.name, shipped.around, observed.around)
@@ -243,6 +245,16 @@ def plan(wanted: Wanted, observed: Observed, logbook: Logbook[LambdaShipped], la
         return Plan(title, ())
     return noted(title, steps, logbook.begin(
         observed.seq, shipped, published=version or "", previous=observed.alias or ""))
+
+
+def _chosen(same: Sequence[str], observed: Observed) -> str | None:
+    """Of equal versions of the layer, oldest first, which is to be used? None when there is none.
+
+    Lambda publishes a second time where the answer to the first was late or lost. What the function has already stays,
+    so that the second one changes nothing, and can be pruned.
+    """
+    has = observed.latest.layers if observed.latest else ()
+    return next((arn for arn in same if arn in has), next(iter(same), None))
 
 
 def _takeover(wanted: Wanted, version: str | None, was: str | None) -> list[Step]:

@@ -16,7 +16,7 @@ from ...asking import ask_golden
 from ...aws import AliasState, Aws, FunctionState
 from ...errors import AwsFailed, AwsMissing, GoldenFailed, NotDeployed, Refused
 from ...golden import Golden, read_golden
-from ...journal import Entry, deployed
+from ...journal import Entry, serving
 from ...names import bundle_prefix
 from ...proof import Finding, as_said, bundle_stored, same, stored
 from ...runtime import manifest as manifests
@@ -54,12 +54,12 @@ def in_service(aws: Aws, function: str, entries: Sequence[Entry[LambdaShipped]])
     """
     alias = aws.functions.alias(function, names.ALIAS)
     state = aws.functions.state(function, names.ALIAS) if alias else None
-    done = deployed(entries)
+    last = serving(entries)
     if alias is None or state is None:
         raise NotDeployed(f"nothing is in service as {function}:{names.ALIAS}")
-    if not done:
+    if last is None:
         raise NotDeployed(f"{function}:{names.ALIAS} names version {alias.version}, which no deployment recorded")
-    return Service(function, alias, state, done[-1], look_around(aws, function, done[-1].shipped.around))
+    return Service(function, alias, state, last, look_around(aws, function, last.shipped.around))
 
 
 def prove(aws: Aws, service: Service, bucket: str) -> list[Finding]:

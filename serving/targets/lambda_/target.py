@@ -71,14 +71,14 @@ class LambdaTarget:
         golden = proof.golden_in(self.aws.functions.function_zip(function, target.published))
         alias = self.aws.functions.alias(function, names.ALIAS)
         was = alias.version if alias else None
-        left = journal.deployed(entries)[-1].shipped.around  # no release's: it stays as it is
+        left = next(journal.newest_deployed(entries)).shipped.around  # no release's: it stays as it is
         shipped = target.shipped.model_copy(update={"around": left})
         begin = logbook.begin(entries[-1].seq, shipped, published=target.published, previous=was or "",
                               reason=journal.ROLLBACK)
         found = planning.look_around(self.aws, function, left)
         title = f"{self.place(model)} back to {shipped.model}/{shipped.version} (Lambda version {target.published})"
         moved = alias is None or was != target.published or bool(alias.shares)
-        if target is entries[-1] and not moved:
+        if target == entries[-1] and not moved:
             return WayBack(Plan(title, ()), golden, target)
         steps: list[Step] = [AskGolden(function, target.published)]
         steps += around.ready(function, target.published, left, found)

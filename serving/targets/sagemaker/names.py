@@ -40,6 +40,12 @@ def named_by_content(endpoint: str, content: Any) -> str:
     return f"{endpoint[:LONGEST - len(identity) - 1].rstrip('-')}-{identity}"
 
 
+def may_be_of(endpoint: str, name: str) -> bool:
+    """Can a model or configuration of this endpoint have this name? Its journal tells whether one has."""
+    start = endpoint[: LONGEST - _DIGITS - 1].rstrip("-")
+    return re.fullmatch(f"{re.escape(start)}-[0-9a-f]{{{_DIGITS}}}", name) is not None
+
+
 def trial_name(endpoint: str, content: Any) -> str:
     """What is a configuration called in which a new release is tried as a shadow?
 
@@ -49,10 +55,14 @@ def trial_name(endpoint: str, content: Any) -> str:
     return f"{named}{_TRIAL}"
 
 
+def start_of(endpoint: str) -> str:
+    """How do the names of all models and configurations of this endpoint start, trials too?"""
+    return endpoint[: LONGEST - len(_TRIAL) - _DIGITS - 1].rstrip("-")
+
+
 def is_trial_of(endpoint: str, config: str) -> bool:
     """Is this such a configuration, of this endpoint?"""
-    start = endpoint[: LONGEST - len(_TRIAL) - _DIGITS - 1].rstrip("-")
-    return re.fullmatch(f"{re.escape(start)}-[0-9a-f]{{{_DIGITS}}}{_TRIAL}", config) is not None
+    return re.fullmatch(f"{re.escape(start_of(endpoint))}-[0-9a-f]{{{_DIGITS}}}{_TRIAL}", config) is not None
 
 
 @dataclass(frozen=True, slots=True)

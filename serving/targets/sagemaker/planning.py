@@ -21,7 +21,7 @@ from ...bundle import Bundle
 from ...config import Settings
 from ...errors import Refused
 from ...execution import is_stored
-from ...journal import Entry, deployed
+from ...journal import Entry, serving
 from ...logbook import Logbook
 from ...names import bundle_prefix
 from ...plan import Plan, Step, Upload, noted
@@ -180,8 +180,8 @@ def observe(aws: Aws, wanted: Wanted, entries: Sequence[Entry[SageMakerShipped]]
         Refused: a key or a name that should hold this content holds another.
     """
     model, config = aws.endpoints.model(wanted.model.name), aws.endpoints.config(wanted.config.name)
-    done = deployed(entries)
-    trial = _trial(wanted, done[-1].shipped, bucket) if done else None
+    last = serving(entries)
+    trial = _trial(wanted, last.shipped, bucket) if last else None
     tried = aws.endpoints.config(trial.config.name) if trial else None
     for found, right in ((model, wanted.model), (config, wanted.config), (tried, trial.config if trial else None)):
         if found is not None and right is not None and found != right:
@@ -191,7 +191,7 @@ def observe(aws: Aws, wanted: Wanted, entries: Sequence[Entry[SageMakerShipped]]
         stored=frozenset(u.key for u in wanted.uploads if is_stored(aws, u)), model=model, config=config,
         endpoint=aws.endpoints.endpoint(wanted.endpoint), scaling=aws.scaling.scaling(wanted.endpoint, names.VARIANT),
         seq=entries[-1].seq if entries else 0,
-        last=done[-1] if done else None, recorded=done[-1].shipped if done and entries[-1] is done[-1] else None,
+        last=last, recorded=last.shipped if last and entries[-1] == last else None,
         trial=trial, tried=tried)
 
 

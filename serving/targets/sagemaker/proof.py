@@ -13,7 +13,7 @@ from ...asking import ask_golden
 from ...aws import Aws, ConfigState, EndpointState, ModelState, ScalingState
 from ...errors import AwsFailed, AwsMissing, GoldenFailed, NotDeployed, Refused
 from ...golden import Golden, read_golden
-from ...journal import Entry, deployed
+from ...journal import Entry, serving
 from ...names import bundle_prefix
 from ...proof import Finding, bundle_stored, same, stored
 from ...runtime import manifest as manifests
@@ -41,14 +41,14 @@ def in_service(aws: Aws, name: str, entries: Sequence[Entry[SageMakerShipped]]) 
     Raises:
         NotDeployed: nothing does, or the journal knows nothing of it.
     """
-    endpoint, done = aws.endpoints.endpoint(name), deployed(entries)
+    endpoint, last = aws.endpoints.endpoint(name), serving(entries)
     if endpoint is None or endpoint.status in FAILED or endpoint.status == "Creating":
         raise NotDeployed(f"nothing is in service as {name}")
-    if not done:
+    if last is None:
         raise NotDeployed(f"{name} serves {endpoint.config}, which no deployment recorded")
     config = aws.endpoints.config(endpoint.config)
     model = aws.endpoints.model(config.variants[0].model) if config else None
-    return Service(endpoint, config, model, done[-1])
+    return Service(endpoint, config, model, last)
 
 
 def look(aws: Aws, service: Service, bucket: str) -> list[Finding]:

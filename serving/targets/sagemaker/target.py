@@ -73,11 +73,11 @@ class SageMakerTarget:
         title = f"{endpoint} back to {target.shipped.model}/{target.shipped.version} ({target.published})"
         moves = planning.takeover(endpoint, target.published, now, None, resize=True)
         scaled = planning.rescaled(endpoint, target.shipped, self.aws.scaling.scaling(endpoint, names.VARIANT))
-        if target is entries[-1] and not (moves or scaled):
+        if target == entries[-1] and not (moves or scaled):
             return WayBack(Plan(title, ()), golden, target)
-        current = journal.deployed(entries)[-1].published
+        current = next(journal.newest_deployed(entries))
         known = was != target.published and not names.is_trial_of(endpoint, was)
-        moves += [AskGolden(endpoint, target.published, was if known else current), *scaled]
+        moves += [AskGolden(endpoint, target.published, was if known else current.published), *scaled]
         return WayBack(noted(title, moves, begin), golden, target)
 
     def hands(self, golden: Golden, probes: Sequence[Any] = ()) -> SageMakerHands:
