@@ -225,13 +225,15 @@ def verify(model: str, target: str | None, key: Path | None, config: Path | None
 @JSON
 def status(model: str | None, config: Path | None, as_json: bool) -> None:
     """Show registry, journal and AWS side by side, for MODEL or for every model, and where they differ."""
+    from .progress import counted
     from .status import all_of, models
     from .targets import open_target
 
     aws, settings = opened(config)
     deployed = models(aws, settings, model)
     wanted = {model: deployed.get(model, ())} if model else deployed
-    found = all_of(wanted, lambda name: open_target(name, aws, settings))
+    with counted("asking", len(wanted)) as looked:
+        found = all_of(wanted, lambda name: open_target(name, aws, settings), looked)
     if as_json:
         click.echo(json.dumps([asdict(one) for one in found]))
         return

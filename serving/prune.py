@@ -7,10 +7,11 @@ what serves, begun and done, with the reason `journal.PRUNE`. Killed, it is fini
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from .aws import Aws
 from .errors import NotDeployed, Refused
@@ -21,7 +22,9 @@ from .names import release_prefix
 from .plan import AbortUpload, Begin, DeleteObjects, Done, Step
 from .target import Prunable, Target
 
+T = TypeVar("T")
 Journals = Mapping[str, Sequence[Entry[Any]]]
+AT_ONCE = 8  # models asked about at a time; a client keeps ten connections (botocore 1.43, max_pool_connections)
 # A deploy goes on with its own upload that was cut off, and takes hours at most.
 GIVEN_UP = timedelta(days=1)
 
@@ -48,7 +51,7 @@ class Pruning:
 
 def plan(
     aws: Aws, models: Mapping[str, Sequence[str]], open_target: Callable[[str], Target], *, keep: int, named: bool,
-    now: datetime,
+    now: datetime, looked: Callable[[], None] = lambda: None,
 ) -> Pruning:
     """What would go? Reads AWS, changes nothing.
 
@@ -59,25 +62,27 @@ def plan(
         keep: how many releases of each model must be able to serve.
         named: somebody asked for just this model, so that what stands against it is an error.
         now: the time; an upload that was begun a day before and not completed is taken for given up.
+        looked: called twice for each model that is looked at, from several threads.
 
     Raises:
         NotDeployed: the model that was named was never in service.
         Refused: somebody is deploying the model that was named, or was interrupted.
     """
     targets = {name: open_target(name) for name in sorted({t for found in models.values() for t in found})}
+    asked = _Asked(aws, keep, now, looked)
     journals: dict[str, dict[str, Sequence[Entry[Any]]]] = {}
     skipped = []
-    for model, where in models.items():
-        try:
-            journals[model] = {t: _journal(targets[t].logbook(model)) for t in where}
-        except (NotDeployed, Refused) as error:
-            if named:
-                raise
-            skipped.append(str(error))
+    for model, read in asked.each(models, lambda model: _journals(model, models[model], targets)):
+        if isinstance(read, dict):
+            journals[model] = read
+        elif named:
+            raise read
+        else:
+            skipped.append(str(read))
     own = {name: target.leftovers({m: j[name] for m, j in journals.items() if name in j}, keep)
            for name, target in targets.items() if isinstance(target, Prunable)}
-    asked = _Asked(aws, keep, now)
-    removals = [r for model, found in journals.items() for r in _of_model(asked, model, found, targets, own)]
+    removals = [r for _, found in asked.each(journals, lambda m: _of_model(asked, m, journals[m], targets, own))
+                for r in found]
     return Pruning(tuple(removals), tuple(skipped))
 
 
@@ -104,6 +109,16 @@ def run(pruning: Pruning, aws: Aws, hands: Callable[[str], Hands], report: Repor
         report(removal.step, time.monotonic() - started)
 
 
+def _journals(
+    model: str, where: Sequence[str], targets: Mapping[str, Target]
+) -> dict[str, Sequence[Entry[Any]]] | NotDeployed | Refused:
+    """A model's journals, or why it is left alone."""
+    try:
+        return {name: _journal(targets[name].logbook(model)) for name in where}
+    except (NotDeployed, Refused) as error:
+        return error
+
+
 def _journal(logbook: Logbook[Any]) -> Sequence[Entry[Any]]:
     entries = logbook.read_free()
     if serving(entries) is None:
@@ -123,6 +138,17 @@ class _Asked:
     aws: Aws
     keep: int
     now: datetime
+    looked: Callable[[], None]
+
+    def each(self, models: Iterable[str], ask: Callable[[str], T]) -> Iterator[tuple[str, T]]:
+        """What is known of each model, in their order? Several are asked at a time."""
+        def answer(model: str) -> tuple[str, T]:
+            found = model, ask(model)
+            self.looked()
+            return found
+
+        with ThreadPoolExecutor(AT_ONCE, "slipway-prune") as pool:
+            yield from pool.map(answer, models)
 
 
 def _of_model(

@@ -27,13 +27,15 @@ def prune(model: str | None, keep: int, dry_run: bool, yes: bool, config: Path |
     """
     from . import prune as pruning
     from .golden import Golden
+    from .progress import counted
     from .status import models
     from .targets import deployed, open_target
 
     aws, settings = opened(config)
     wanted = {model: deployed(model, aws, settings)} if model else models(aws, settings)
-    found = pruning.plan(aws, wanted, lambda name: open_target(name, aws, settings), keep=keep, named=bool(model),
-                         now=datetime.now(UTC))
+    with counted("looking", 2 * len(wanted)) as looked:
+        found = pruning.plan(aws, wanted, lambda name: open_target(name, aws, settings), keep=keep, named=bool(model),
+                             now=datetime.now(UTC), looked=looked)
     for line in (*found.lines(), *(f"left alone  {reason}" for reason in found.skipped)):
         click.echo(line, err=True)
     if found.removals and not dry_run:

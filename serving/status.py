@@ -74,10 +74,17 @@ def models(aws: Aws, settings: Settings, model: str | None = None) -> dict[str, 
     return deployed_in(aws, bucket_of(aws, settings), under)
 
 
-def all_of(deployed: Mapping[str, Sequence[str]], open_target: Open) -> list[Status]:
-    """How do these models stand? Several are asked at a time."""
+def all_of(
+    deployed: Mapping[str, Sequence[str]], open_target: Open, looked: Callable[[], None] = lambda: None
+) -> list[Status]:
+    """How do these models stand? Several are asked at a time; ``looked`` is called after each, from several threads."""
+    def stands(model: str) -> Status:
+        found = status_of(model, deployed[model], open_target)
+        looked()
+        return found
+
     with ThreadPoolExecutor(AT_ONCE, "slipway-status") as pool:
-        return list(pool.map(lambda model: status_of(model, deployed[model], open_target), deployed))
+        return list(pool.map(stands, deployed))
 
 
 def status_of(model: str, targets: Sequence[str], open_target: Open) -> Status:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from ..errors import AwsFailed, AwsMissing
 from .session import client, mapped
 
+_BLOCK = 1 << 20
 UNKNOWN_VALUE = {"InvalidParameterValueException", "ValidationException"}
 
 
@@ -93,16 +96,21 @@ class Offer:
 class Functions:
     """Lambda as this project uses it."""
 
-    def function_zip(self, name: str, qualifier: str) -> bytes:
-        """Which code does this version run? The zip as Lambda gives it back."""
+    def function_zip(self, name: str, qualifier: str, into: Path) -> str:
+        """Which code does this version run? Writes the zip as Lambda gives it back, and tells its SHA-256.
+
+        Constant memory: a function may have 250 MB.
+        """
         with mapped(f"lambda:GetFunction {name}:{qualifier}"):
             where = self._lambda.get_function(FunctionName=name, Qualifier=qualifier)["Code"]["Location"]
-        return _fetched(where)
+        with into.open("wb") as file:
+            return _hashed(fetched(where), file.write)
 
-    def layer_zip(self, arn: str) -> bytes:
-        """What does this version of a layer hold? The zip as Lambda gives it back."""
+    def layer_zip_sha256(self, arn: str) -> str:
+        """What does this version of a layer hold? The SHA-256 of the zip as Lambda gives it back, which is not kept."""
         with mapped(f"lambda:GetLayerVersionByArn {arn}"):
-            return _fetched(self._lambda.get_layer_version_by_arn(Arn=arn)["Content"]["Location"])
+            where = self._lambda.get_layer_version_by_arn(Arn=arn)["Content"]["Location"]
+        return _hashed(fetched(where))
 
     def layer_sha256(self, arn: str) -> str:
         """What is the SHA-256 of the zip of this version of a layer, hexadecimal, as Lambda says? Fetches nothing.
@@ -297,16 +305,35 @@ def fault_of(body: bytes) -> str:
     return str(said.get("errorMessage", said) if isinstance(said, dict) else said)
 
 
-def _fetched(url: str) -> bytes:
+def _hashed(blocks: Iterator[bytes], keep: Callable[[bytes], object] = lambda block: None) -> str:
+    """The SHA-256 of all blocks, each of them kept as it comes."""
+    found = hashlib.sha256()
+    for block in blocks:
+        found.update(block)
+        keep(block)
+    return found.hexdigest()
+
+
+def fetched(url: str) -> Iterator[bytes]:
+    """What lies at a URL that Lambda gave, block by block.
+
+    Raises:
+        AwsFailed: it could not be fetched whole.
+    """
+    import http.client
     import urllib.request
 
     if not url.startswith(("https://", "http://127.0.0.1:", "http://localhost:")):
         raise AwsFailed(f"will not fetch code from {url.split('?')[0]}: not https")
     try:
         with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310 - the scheme was looked at above
-            body: bytes = answer.read()
-            return body
-    except OSError as error:
+            left = int(answer.headers.get("Content-Length") or 0)
+            while block := answer.read(_BLOCK):
+                left -= len(block)
+                yield block
+        if left > 0:  # read in blocks, a connection that broke looks like an end
+            raise http.client.IncompleteRead(b"", left)
+    except (OSError, http.client.HTTPException) as error:
         raise AwsFailed(f"{url.split('?')[0]}: {error}") from None
 
 

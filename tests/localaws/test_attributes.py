@@ -84,7 +84,8 @@ def test_aliases_and_versions_are_listed(lambdas: Any, make_function: Maker) -> 
     assert lambdas.get_alias(FunctionName=name, Name="production")["Description"] == "images/3"
     versions = lambdas.list_versions_by_function(FunctionName=name)["Versions"]
     assert [version["Version"] for version in versions] == ["$LATEST", "1"]
-    assert name in {function["FunctionName"] for function in lambdas.list_functions()["Functions"]}
+    assert name in {function["FunctionName"] for page in lambdas.get_paginator("list_functions").paginate()
+                    for function in page["Functions"]}
     with pytest.raises(ClientError, match="ResourceConflictException"):
         lambdas.delete_function(FunctionName=name, Qualifier="1")
     lambdas.delete_alias(FunctionName=name, Name="production")

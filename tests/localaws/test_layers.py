@@ -115,3 +115,12 @@ def test_the_zip_of_a_function_and_of_a_layer_can_be_fetched_and_hashed(
     for place, sha256 in places.items():
         with urlopen(place) as response:  # noqa: S310 - the local AWS gave the address
             assert base64.b64encode(hashlib.sha256(response.read()).digest()).decode() == sha256
+
+
+def test_lists_come_in_pages_as_on_aws(lambdas: Any, layer: str) -> None:
+    for n in range(5):
+        publish(lambdas, layer, {"python/part.py": f"NAME = {n}\n"})
+    pages = lambdas.get_paginator("list_layer_versions").paginate(LayerName=layer, PaginationConfig={"PageSize": 2})
+    assert [[one["Version"] for one in page["LayerVersions"]] for page in pages] == [[5, 4], [3, 2], [1]]
+    with pytest.raises(ClientError, match="InvalidParameterValueException"):
+        lambdas.list_layer_versions(LayerName=layer, Marker="nobody's")

@@ -172,13 +172,15 @@ def replaced_layer() -> None:
 
 
 def replaced_code() -> None:
-    import io
+    import tempfile
     import zipfile
 
-    body = io.BytesIO(Aws().functions.function_zip("slipway-images", "production"))
-    with zipfile.ZipFile(body, "a") as archive:
-        archive.writestr("extra.py", "")
-    published(ZipFile=body.getvalue())()
+    with tempfile.TemporaryDirectory() as scratch:
+        code = Path(scratch) / "function.zip"
+        Aws().functions.function_zip("slipway-images", "production", code)
+        with zipfile.ZipFile(code, "a") as archive:
+            archive.writestr("extra.py", "")
+        published(ZipFile=code.read_bytes())()
 
 
 @pytest.mark.parametrize(("tamper", "named"), [

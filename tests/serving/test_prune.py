@@ -5,6 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+<<<<<<< HEAD
+=======
+import subprocess
+import sys
+import time
+>>>>>>> 3a49de0 (Zips of Lambda are streamed; prune and status look at several models at once with a bar; the local AWS lists in pages; what a long journal costs is told)
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +18,8 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.config import Config
+from botocore.exceptions import ReadTimeoutError
 from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,7 +33,9 @@ from serving.golden import Golden, read_golden
 from serving.journal import Entry, Kind, Shipped
 from serving.localaws import running
 from serving.logbook import note
+from serving.plan import Upload
 from serving.runtime import manifest as manifests
+from serving.targets.lambda_.steps import PublishLayer
 from serving.targets.lambda_.target import LambdaTarget
 
 from . import recorded
@@ -142,6 +152,47 @@ def test_layers_that_nothing_uses_go_and_what_others_use_stays(
     assert releases_there("texts") == 1
     assert steps("--keep", "1", "--yes") == []
     assert right()
+
+
+def publish_late(step: PublishLayer) -> None:
+    """Publish a layer as a deployer does that gives up before Lambda is done, and wait until Lambda is."""
+    impatient = boto3.client("lambda", config=Config(read_timeout=0.2, retries={"total_max_attempts": 1}))
+    before = len(Aws().functions.layers(step.name, step.runtime).layers)
+    recorded.expect("delay", recorded.Call("lambda", "PublishLayerVersion", 0), seconds=1)
+    with pytest.raises(ReadTimeoutError):
+        impatient.publish_layer_version(
+            LayerName=step.name, Content={"S3Bucket": step.bucket, "S3Key": step.key}, Description=step.description,
+            CompatibleRuntimes=[step.runtime], CompatibleArchitectures=[step.architecture])
+    ends = time.monotonic() + 120
+    while len(Aws().functions.layers(step.name, step.runtime).layers) == before:
+        assert time.monotonic() < ends
+        time.sleep(0.2)
+
+
+def test_a_layer_that_was_published_again_behind_a_deployers_back_changes_nothing_and_goes(
+    local_aws: None, bundle: Bundle, tmp_path: Path
+) -> None:
+    first = release(bundle, 1, tmp_path / "first")
+    (tmp_path / "planned").mkdir()
+    target = LambdaTarget(Aws(), Settings())
+    plan = target.plan(first, tmp_path / "planned", lambda line: None)
+    layer = next(step for step in plan.steps if isinstance(step, PublishLayer))
+    upload = next(step for step in plan.steps if isinstance(step, Upload) and step.key == layer.key)
+    Aws().storage.create_object(upload.bucket, upload.key, upload.path, upload.sha256)
+    publish_late(layer)  # a killed deployer's, that was done after the next one had looked
+    execute(plan, Aws(), target.hands(read_golden(first.folder / "golden.npz")), lambda step, seconds: None)
+    publish_late(layer)  # one that was done after all was over
+    deploy(first, tmp_path / "scratch")
+    assert versions_there() == ["images/1"], "what serves is not published anew for another layer of the same content"
+    deploy_releases(bundle, (2,), tmp_path)
+    oldest, used, newest = (one.arn for one in Aws().functions.layers(layer.name, layer.runtime).layers)
+    assert {arn for state in Aws().functions.versions(NAME) for arn in state.layers} == {used}
+    planned = steps("images", "--keep", "2", "--yes")
+    numbers = [arn.rpartition(":")[2] for arn in (oldest, newest)]
+    assert [step.split()[2] for step in planned] == numbers, "one of a layer that others use is not the layer's end"
+    assert [one.arn for one in Aws().functions.layers(layer.name, layer.runtime).layers] == [used]
+    assert right()
+    assert steps("images", "--keep", "2", "--yes") == []
 
 
 def note_another_layer(layer: str) -> None:

@@ -5,18 +5,25 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import io
 import os
 import subprocess
 import sys
+import tracemalloc
+import zipfile
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import boto3
 import pytest
 
-from serving.aws import Aws, multipart
+from serving import Settings
+from serving.aws import Aws, FunctionConfig, FunctionState, multipart
+from serving.aws.functions import fetched
 from serving.aws.multipart import Parts
-from serving.errors import AwsConflict, AwsMissing
+from serving.errors import AwsConflict, AwsFailed, AwsMissing
 from serving.localaws import running
 
 from .recorded import door
@@ -131,6 +138,84 @@ def test_no_file_has_more_parts_than_s3_takes(total: int, count: int) -> None:
     assert parts.count == count
     start, size = parts.span(parts.count)
     assert start + size == total
+
+
+def test_a_part_that_holds_other_bytes_is_sent_again(large: tuple[Path, str], tmp_path: Path) -> None:
+    path, sha256 = large
+    before = tmp_path / "before"  # what the file was when the upload was cut off: as long, and not the same
+    before.write_bytes(b"!" + path.read_bytes()[1:])
+    cut_off("changed", before, [1, 2, 3])
+    Aws().storage.create_object(BUCKET, "changed", path, sha256)
+    assert (calls("UploadPart"), calls("CreateMultipartUpload")) == (3, 0), "the first, and the two that were not sent"
+    assert Aws().storage.sha256(BUCKET, "changed") == sha256
+
+
+@pytest.fixture(scope="module")
+def heavy(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, str]:
+    """A function and a layer of 40 MB, and the SHA-256 of the zip that both were made from."""
+    path = tmp_path_factory.mktemp("heavy") / "code.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("handler.py", "")
+        archive.writestr("weights", os.urandom(40 * MIB))
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    aws, python = Aws(), f"python{sys.version_info.major}.{sys.version_info.minor}"
+    aws.storage.create_object(BUCKET, "heavy.zip", path, sha256)
+    layer = aws.functions.publish_layer("heavy", bucket=BUCKET, key="heavy.zip", runtime=python,
+                                        architecture="x86_64", description="heavy")
+    settings = FunctionConfig(python, "x86_64", "handler.handler", 128, 3, aws.role_arn(Settings().lambda_.role))
+    aws.functions.create_function(FunctionState("heavy", "", "", "", settings, (), ""), bucket=BUCKET, key="heavy.zip")
+    return layer, "heavy", sha256
+
+
+def test_what_lambda_gives_back_is_hashed_and_written_in_constant_memory(
+    heavy: tuple[str, str, str], tmp_path: Path
+) -> None:
+    layer, function, sha256 = heavy
+    functions, code, stored = Aws().functions, tmp_path / "function.zip", tmp_path / "stored.zip"
+    functions.layer_sha256(layer)  # what botocore loads for a first call is not counted
+    tracemalloc.start()
+    try:
+        assert functions.layer_zip_sha256(layer) == sha256
+        assert functions.function_zip(function, "$LATEST", code) == sha256
+        Aws().storage.fetch(BUCKET, "heavy.zip", stored)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 15 * MIB, "the zip is 40 MB"
+    assert [hashlib.sha256(path.read_bytes()).hexdigest() for path in (code, stored)] == [sha256] * 2
+
+
+def test_no_version_of_a_layer_is_missed_where_lambda_gives_them_in_pages() -> None:
+    python, zipped = f"python{sys.version_info.major}.{sys.version_info.minor}", io.BytesIO()
+    with zipfile.ZipFile(zipped, "w") as archive:
+        archive.writestr("part.py", "")
+    for n in range(51):
+        boto3.client("lambda").publish_layer_version(LayerName="many", Content={"ZipFile": zipped.getvalue()},
+                                                     Description=str(n), CompatibleRuntimes=[python])
+    door("DELETE", "calls")
+    found = Aws().functions.layers("many", python).layers
+    assert [layer.description for layer in found] == [str(n) for n in range(51)], "oldest first"
+    assert calls("ListLayerVersions") == 2
+
+
+def test_a_zip_that_breaks_off_is_no_zip(tmp_path: Path) -> None:
+    class Breaks(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.wfile.write(b"x" * 999)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Breaks) as server:
+        Thread(target=server.serve_forever).start()
+        try:
+            with pytest.raises(AwsFailed, match="IncompleteRead"):
+                list(fetched(f"http://127.0.0.1:{server.server_port}/code.zip"))
+        finally:
+            server.shutdown()
 
 
 UPLOADS = """

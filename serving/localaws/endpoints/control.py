@@ -10,6 +10,7 @@ from serving.localaws.endpoints.deployment import VariantFleet
 from serving.localaws.endpoints.lifecycle import Lifecycle
 from serving.localaws.endpoints.records import Endpoint, Settings, Status, Variant, invalid
 from serving.localaws.endpoints.registry import Shelves, listed
+from serving.localaws.pages import SAGEMAKER
 from serving.localaws.protocol import Call, Members, Operation
 
 
@@ -93,9 +94,10 @@ class EndpointControl:
         return {}
 
     def list_all(self, call: Call) -> Members:
-        """ListEndpoints, in one page."""
+        """ListEndpoints, in pages."""
         found: list[Endpoint] = listed(self._shelves[call.region].endpoints, call.params)
         status = call.params.get("StatusEquals")
+        page, more = SAGEMAKER.cut([one for one in found if status in (None, one.status.value)], call.params)
         return {
             "Endpoints": [
                 {
@@ -105,9 +107,9 @@ class EndpointControl:
                     "LastModifiedTime": endpoint.modified,
                     "EndpointStatus": endpoint.status.value,
                 }
-                for endpoint in found
-                if status in (None, endpoint.status.value)
-            ]
+                for endpoint in page
+            ],
+            **more,
         }
 
     def describe(self, call: Call) -> Members:

@@ -8,6 +8,7 @@ from typing import Any
 from serving.localaws import account
 from serving.localaws.endpoints import model_data
 from serving.localaws.endpoints.records import Record, Settings, Shelf, invalid
+from serving.localaws.pages import SAGEMAKER
 from serving.localaws.protocol import Call, Members, Operation
 
 _PRINCIPAL = "sagemaker.amazonaws.com"
@@ -91,9 +92,9 @@ class RegistryControl:
         return {}
 
     def list_models(self, call: Call) -> Members:
-        """ListModels, in one page."""
-        found = listed(self._shelves[call.region].models, call.params)
-        return {"Models": [{"ModelName": r.name, "ModelArn": r.arn, "CreationTime": r.created} for r in found]}
+        """ListModels, in pages."""
+        found, more = SAGEMAKER.cut(listed(self._shelves[call.region].models, call.params), call.params)
+        return {"Models": [{"ModelName": r.name, "ModelArn": r.arn, "CreationTime": r.created} for r in found], **more}
 
     def create_config(self, call: Call) -> Members:
         """CreateEndpointConfig."""
@@ -127,10 +128,11 @@ class RegistryControl:
         return {}
 
     def list_configs(self, call: Call) -> Members:
-        """ListEndpointConfigs, in one page."""
-        found = listed(self._shelves[call.region].configs, call.params)
+        """ListEndpointConfigs, in pages."""
+        found, more = SAGEMAKER.cut(listed(self._shelves[call.region].configs, call.params), call.params)
         members = ("EndpointConfigName", "EndpointConfigArn", "CreationTime")
-        return {"EndpointConfigs": [dict(zip(members, (r.name, r.arn, r.created), strict=True)) for r in found]}
+        configs = [dict(zip(members, (r.name, r.arn, r.created), strict=True)) for r in found]
+        return {"EndpointConfigs": configs, **more}
 
     @staticmethod
     def _tag(shelf: Shelf, arn: str, tags: Any) -> None:

@@ -10,6 +10,7 @@ from serving.localaws.functions.catalog import Alias, Function, Name, check_revi
 from serving.localaws.functions.control import FunctionControl
 from serving.localaws.functions.revision import LATEST
 from serving.localaws.functions.traffic import check_weights
+from serving.localaws.pages import LAMBDA
 from serving.localaws.protocol import Call, Members, Operation
 
 
@@ -85,11 +86,12 @@ class AliasControl:
         return {}
 
     def list_all(self, call: Call) -> Members:
-        """ListAliases, in one page."""
+        """ListAliases, in pages."""
         function = self._functions.catalog(call.region).function(Name.parse(call.params["FunctionName"]))
         version = call.params.get("FunctionVersion")
         shown = [alias for alias in function.aliases.values() if version in (None, alias.version)]
-        return {"Aliases": [describe.alias(alias) for alias in shown]}
+        page, more = LAMBDA.cut(shown, call.params)
+        return {"Aliases": [describe.alias(alias) for alias in page], **more}
 
 
 def _check_version(function: Function, version: str) -> None:

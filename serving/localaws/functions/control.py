@@ -22,6 +22,7 @@ from serving.localaws.functions.limits import (
 )
 from serving.localaws.functions.packages import Package, PackageStore, check_size
 from serving.localaws.functions.revision import LATEST, LayerVersion, Revision
+from serving.localaws.pages import LAMBDA
 from serving.localaws.protocol import Call, Members, Operation
 
 # Members of CreateFunction and UpdateFunctionConfiguration that are kept as they come.
@@ -125,20 +126,23 @@ class FunctionControl:
         return function, revision, revision.arn + (f":{name.qualifier}" if name.qualifier else "")
 
     def list_all(self, call: Call) -> Members:
-        """ListFunctions, in one page."""
+        """ListFunctions, in pages."""
         catalog = self.catalog(call.region)
         shown: list[Revision] = []
         for revision in catalog.revisions():
             shown.append(revision)
             if call.params.get("FunctionVersion") == "ALL":
                 shown += catalog.functions[revision.name].versions.values()
-        return {"Functions": [describe.configuration(revision, time.time()) for revision in shown]}
+        page, more = LAMBDA.cut(shown, call.params)
+        return {"Functions": [describe.configuration(revision, time.time()) for revision in page], **more}
 
     def list_versions(self, call: Call) -> Members:
-        """ListVersionsByFunction, in one page."""
+        """ListVersionsByFunction, in pages, $LATEST first."""
         function, _, _ = self._find(call)
         latest = describe.configuration(function.latest, time.time(), arn=f"{function.latest.arn}:{LATEST}")
-        return {"Versions": [latest, *(describe.configuration(r, time.time()) for r in function.versions.values())]}
+        versions = [latest, *(describe.configuration(r, time.time()) for r in function.versions.values())]
+        page, more = LAMBDA.cut(versions, call.params)
+        return {"Versions": page, **more}
 
     def update_code(self, call: Call) -> Members:
         """UpdateFunctionCode."""

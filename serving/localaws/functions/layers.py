@@ -10,6 +10,7 @@ from serving.localaws.functions.catalog import Catalog, invalid, not_found
 from serving.localaws.functions.control import FunctionControl
 from serving.localaws.functions.packages import PackageStore
 from serving.localaws.functions.revision import LayerVersion
+from serving.localaws.pages import LAMBDA
 from serving.localaws.protocol import Call, Members, Operation
 
 
@@ -70,17 +71,18 @@ class LayerControl:
         return describe.layer_version(layer, self._endpoint)
 
     def list_versions(self, call: Call) -> Members:
-        """ListLayerVersions, newest first; none at all for a layer that does not exist."""
+        """ListLayerVersions, newest first, in pages; none at all for a layer that does not exist."""
         catalog, name = self._functions.catalog(call.region), _name(call.params["LayerName"])
         self._functions.check_runtime(call.params.get("CompatibleRuntime"), "compatibleRuntime")
-        found = self._matching(catalog, name, call.params)
-        return {"LayerVersions": [describe.layer_summary(layer) for layer in found]}
+        page, more = LAMBDA.cut(list(self._matching(catalog, name, call.params)), call.params)
+        return {"LayerVersions": [describe.layer_summary(layer) for layer in page], **more}
 
     def list_layers(self, call: Call) -> Members:
-        """ListLayers, each with its newest matching version."""
+        """ListLayers, in pages, each with its newest matching version."""
         catalog = self._functions.catalog(call.region)
         self._functions.check_runtime(call.params.get("CompatibleRuntime"), "compatibleRuntime")
         newest = {name: next(self._matching(catalog, name, call.params), None) for name in sorted(catalog.layers)}
+        page, more = LAMBDA.cut([(name, layer) for name, layer in newest.items() if layer is not None], call.params)
         return {
             "Layers": [
                 {
@@ -88,9 +90,9 @@ class LayerControl:
                     "LayerArn": catalog.layer_arn(name),
                     "LatestMatchingVersion": describe.layer_summary(layer),
                 }
-                for name, layer in newest.items()
-                if layer is not None
-            ]
+                for name, layer in page
+            ],
+            **more,
         }
 
     @staticmethod

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import io
 import tempfile
 import zipfile
 from collections.abc import Sequence
@@ -64,11 +62,19 @@ def in_service(aws: Aws, function: str, entries: Sequence[Entry[LambdaShipped]])
 
 def prove(aws: Aws, service: Service, bucket: str) -> list[Finding]:
     """Look at everything that decides what is answered: alias, code, layer, configuration, and an answer itself."""
+    with tempfile.TemporaryDirectory(prefix="slipway-") as scratch:
+        code = Path(scratch) / "function.zip"
+        sha256 = aws.functions.function_zip(service.function, service.alias.version, code)
+        findings = _as_it_lies(aws, service, bucket, sha256)
+        return [*findings, *_bundle_and_answer(aws, service, code, Path(scratch) / "function")]
+
+
+def _as_it_lies(aws: Aws, service: Service, bucket: str, code: str) -> list[Finding]:
+    """All but the answer. ``code`` is the SHA-256 of what Lambda gave back."""
     shipped, state = service.shipped, service.state
-    code = aws.functions.function_zip(service.function, service.alias.version)
-    findings = [
+    return [
         _alias(service),
-        same("code", hashlib.sha256(code).hexdigest(), shipped.code),
+        same("code", code, shipped.code),
         same("code, as Lambda says", base64.b64decode(state.code_sha256).hex(), shipped.code),
         *_layers(aws, state, shipped),
         _configuration(service),
@@ -77,7 +83,6 @@ def prove(aws: Aws, service: Service, bucket: str) -> list[Finding]:
         stored(aws, bucket, names.layer_key(shipped.layer), shipped.layer_sha256, "layer in S3"),
         bundle_stored(aws, bucket, bundle_prefix(shipped.model, shipped.digest, shipped.bundle), shipped.bundle),
     ]
-    return [*findings, *_bundle_and_answer(aws, service, code)]
 
 
 def glance(aws: Aws, service: Service, bucket: str) -> list[Finding]:
@@ -108,10 +113,10 @@ def require_intact(aws: Aws, function: str, target: Entry[LambdaShipped]) -> Non
         raise Refused(f"{title} is not what was deployed on {target.at:%Y-%m-%d}: its code or configuration differs")
 
 
-def golden_in(code: bytes) -> Golden:
-    """Which golden requests does this function's zip hold?"""
-    with tempfile.TemporaryDirectory() as scratch:
-        return read_golden(unpacked(code, Path(scratch)) / GOLDEN)
+def golden_of(aws: Aws, function: str, version: str) -> Golden:
+    """Which golden requests does the zip of this version hold?"""
+    with tempfile.TemporaryDirectory(prefix="slipway-") as scratch:
+        return read_golden(bundle_of(aws, function, version, Path(scratch)) / GOLDEN)
 
 
 def _alias(service: Service) -> Finding:
@@ -124,7 +129,7 @@ def _alias(service: Service) -> Finding:
 def _layers(aws: Aws, state: FunctionState, shipped: LambdaShipped) -> list[Finding]:
     if len(state.layers) != 1:
         return [Finding("layer", False, f"{len(state.layers)} layers; wanted 1")]
-    return [same("layer", hashlib.sha256(aws.functions.layer_zip(state.layers[0])).hexdigest(), shipped.layer_sha256)]
+    return [same("layer", aws.functions.layer_zip_sha256(state.layers[0]), shipped.layer_sha256)]
 
 
 def _layer_as_said(aws: Aws, state: FunctionState, shipped: LambdaShipped) -> Finding:
@@ -156,25 +161,32 @@ def _as_shipped(state: FunctionState, function: str, shipped: LambdaShipped) -> 
     return runs(state, spec_of(shipped, function, layer=layer))
 
 
-def _bundle_and_answer(aws: Aws, service: Service, code: bytes) -> list[Finding]:
-    with tempfile.TemporaryDirectory() as scratch:
-        try:
-            folder = unpacked(code, Path(scratch))
-            manifest, golden = manifests.read(folder), read_golden(folder / GOLDEN)
-        except (BundleBroken, OSError, zipfile.BadZipFile, KeyError) as error:
-            return [Finding("bundle", False, str(error))]
-        findings = [same("bundle", manifest.digest, service.shipped.digest)]
-        try:
-            said = ask_golden(partial(aws.functions.invoke, service.function, names.ALIAS),
-                              f"{service.function}:{names.ALIAS}", golden)
-        except (AwsFailed, GoldenFailed) as error:
-            return [*findings, Finding("answers", False, str(error))]
-        return [*findings, same("answers name", said["digest"], service.shipped.digest),
-                Finding("answers", True, f"{golden.rows} golden requests answered as the native model did")]
+def _bundle_and_answer(aws: Aws, service: Service, code: Path, scratch: Path) -> list[Finding]:
+    try:
+        folder = _unpacked(code, scratch)
+        manifest, golden = manifests.read(folder), read_golden(folder / GOLDEN)
+    except (BundleBroken, OSError, zipfile.BadZipFile, KeyError) as error:
+        return [Finding("bundle", False, str(error))]
+    findings = [same("bundle", manifest.digest, service.shipped.digest)]
+    try:
+        said = ask_golden(partial(aws.functions.invoke, service.function, names.ALIAS),
+                          f"{service.function}:{names.ALIAS}", golden)
+    except (AwsFailed, GoldenFailed) as error:
+        return [*findings, Finding("answers", False, str(error))]
+    return [*findings, same("answers name", said["digest"], service.shipped.digest),
+            Finding("answers", True, f"{golden.rows} golden requests answered as the native model did")]
 
 
-def unpacked(code: bytes, into: Path) -> Path:
-    """Where, in this folder, is the bundle of a function's zip?"""
-    with zipfile.ZipFile(io.BytesIO(code)) as archive:
+def bundle_of(aws: Aws, function: str, version: str, into: Path) -> Path:
+    """Where, in this empty folder, is the bundle in the zip of this version? Nothing is ever in memory as a whole."""
+    code = into / "function.zip"
+    aws.functions.function_zip(function, version, code)
+    bundle = _unpacked(code, into / "function")
+    code.unlink()
+    return bundle
+
+
+def _unpacked(code: Path, into: Path) -> Path:
+    with zipfile.ZipFile(code) as archive:
         archive.extractall(into)  # zipfile drops absolute names and `..`
     return into / "bundle"

@@ -68,7 +68,7 @@ class LambdaTarget:
         entries = logbook.read_free()
         target = journal.way_back(entries, version)
         proof.require_intact(self.aws, function, target)
-        golden = proof.golden_in(self.aws.functions.function_zip(function, target.published))
+        golden = proof.golden_of(self.aws, function, target.published)
         alias = self.aws.functions.alias(function, names.ALIAS)
         was = alias.version if alias else None
         left = next(journal.newest_deployed(entries)).shipped.around  # no release's: it stays as it is
@@ -113,7 +113,7 @@ class LambdaTarget:
     def bundle_in_service(self, model: str, into: Path) -> Path:
         """The bundle in the zip of the version that the alias names."""
         service = proof.in_service(self.aws, names.function_name(self.settings, model), self.logbook(model).read())
-        return proof.unpacked(self.aws.functions.function_zip(service.function, service.alias.version), into)
+        return proof.bundle_of(self.aws, service.function, service.alias.version, into)
 
     def invoke(self, model: str, payload: bytes) -> bytes:
         """The alias's answer to this JSON."""
