@@ -189,7 +189,7 @@ def test_a_layer_that_was_published_again_behind_a_deployers_back_changes_nothin
     assert {arn for state in Aws().functions.versions(NAME) for arn in state.layers} == {used}
     planned = steps("images", "--keep", "2", "--yes")
     numbers = [arn.rpartition(":")[2] for arn in (oldest, newest)]
-    assert [step.split()[2] for step in planned] == numbers, "one of a layer that others use is not the layer's end"
+    assert [step.split()[2] for step in planned if step.startswith("delete")] == numbers, "and no zip in S3"
     assert [one.arn for one in Aws().functions.layers(layer.name, layer.runtime).layers] == [used]
     assert right()
     assert steps("images", "--keep", "2", "--yes") == []
