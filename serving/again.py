@@ -56,7 +56,7 @@ def taken_back(release: Release, entries: Sequence[Entry[Any]], target: str) -> 
 
     Whoever put it there after the rollback began knew, or could know, and meant it.
     """
-    found = journal.taken_back(entries, release.version, release.digest)
+    found = journal.taken_back(entries, release.version, release.digest, release.moved_at)
     if found is None or (release.moved_at is not None and release.moved_at > found.at):
         return None
     model, cut_off = release.model, journal.is_open(entries) and journal.begun(entries) is found

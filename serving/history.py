@@ -87,6 +87,7 @@ class History(Sequence[Entry[S]], Generic[S]):
     def __init__(self, keys: Sequence[str], *, listed: Callable[[], Sequence[str]],
                  read: Callable[[Sequence[str]], list[bytes]], shape: type[S]) -> None:
         self._keys, self._listed, self._read, self._shape = keys, listed, read, shape
+        self._known: dict[str, Entry[S]] = {}  # so that an entry is itself however often it is looked at
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -114,12 +115,15 @@ class History(Sequence[Entry[S]], Generic[S]):
 
     def _entries(self, wanted: slice) -> list[Entry[S]]:
         keys = self._keys[wanted]
+        new = [key for key in keys if key not in self._known]
         try:
-            bodies = self._read(keys)
+            bodies = self._read(new)
         except AwsMissing:
             if not isinstance(self._keys, Numbered):
                 raise
             last = self._keys[-1]
             self._keys = tuple(key for key in self._listed() if key <= last)
             return self._entries(wanted)
-        return [journal.parse(body, key, self._shape) for key, body in zip(keys, bodies, strict=True)]
+        for key, body in zip(new, bodies, strict=True):
+            self._known[key] = journal.parse(body, key, self._shape)
+        return [self._known[key] for key in keys]

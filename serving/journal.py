@@ -229,7 +229,9 @@ def _release(entry: Entry[Any]) -> tuple[int, str]:
     return entry.shipped.version, entry.shipped.digest
 
 
-def taken_back(entries: Sequence[Entry[S]], version: int, digest: str) -> Entry[S] | None:
+def taken_back(
+    entries: Sequence[Entry[S]], version: int, digest: str, since: datetime | None = None
+) -> Entry[S] | None:
     """With which entry began the rollback that took this release back? None: none did, or it has served since.
 
     One that was cut off counts, for somebody wanted it; one that failed does not: what served still serves.
@@ -238,10 +240,17 @@ def taken_back(entries: Sequence[Entry[S]], version: int, digest: str) -> Entry[
         entries: the journal, oldest first.
         version: of the release.
         digest: of the release.
+        since: rollbacks that began before this are not looked for; None looks for all.
     """
+    last = list[Entry[S]]()  # from where it is certain what served, so that no more is fetched
+    for entry in reversed(entries):
+        last.append(entry)
+        older = since is not None and entry.at < since
+        if entry.kind is Kind.DONE and (older or _release(entry) == (version, digest)):
+            break
     serves, begun_by, found = (0, ""), None, None
-    for entry in entries:
-        release = (entry.shipped.version, entry.shipped.digest)
+    for entry in reversed(last):
+        release = _release(entry)
         if entry.kind is Kind.BEGAN:
             begun_by = entry
             if entry.reason == ROLLBACK and serves == (version, digest) != release:

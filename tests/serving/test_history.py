@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -101,6 +101,29 @@ def test_no_more_is_fetched_than_somebody_looks_at() -> None:
     assert len(set(there.fetched)) < 1100
     with pytest.raises(Refused, match="was never in service"):
         journal.way_back(read, 6000)
+
+
+TOLD = st.tuples(st.sampled_from(Kind), st.integers(1, 3), st.sampled_from(["", journal.ROLLBACK]))
+HISTORIES = st.lists(TOLD, max_size=14)
+
+
+@given(HISTORIES, st.integers(0, 15))
+def test_a_release_that_was_taken_back_since_is_found_without_what_was_before(
+    history: list[tuple[Kind, int, str]], since: int
+) -> None:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    entries = [entry(version, kind).model_copy(update={"at": at + timedelta(hours=n), "reason": reason})
+               for n, (kind, version, reason) in enumerate(history)]
+    found, when = journal.taken_back(entries, 2, "2"), at + timedelta(hours=since)
+    read = journal.taken_back(entries, 2, "2", when)
+    assert (read if read and read.at >= when else None) == (found if found and found.at >= when else None)
+
+
+def test_a_deploy_looks_no_further_back_than_its_release_was_put_into_production() -> None:
+    there = Bucket(range(1, 5001), 1000)
+    at = datetime(2025, 12, 31, tzinfo=UTC)
+    assert journal.taken_back(there.history(), 6000, "6000", at + timedelta(days=2)) is None
+    assert len(there.fetched) <= 4
 
 
 def test_what_is_no_entry_is_named() -> None:

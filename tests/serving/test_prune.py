@@ -5,12 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-<<<<<<< HEAD
-=======
-import subprocess
-import sys
 import time
->>>>>>> 3a49de0 (Zips of Lambda are streamed; prune and status look at several models at once with a bar; the local AWS lists in pages; what a long journal costs is told)
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
