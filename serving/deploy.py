@@ -107,7 +107,7 @@ def prepare(
 def _allowed(release: Release, target: Target, known: TakenBack | None, consent: Consent) -> TakenBack | None:
     """What is undone by a deploy of this release, with somebody's consent? Asked once for each rollback."""
     try:
-        entries = target.logbook(release.model).read()
+        entries = target.logbook(release.model).history()
     except AwsMissing:  # no bucket: the preflight tells that, beside what else stands against it
         return None
     found = taken_back(release, entries, target.name)
@@ -139,7 +139,7 @@ def deploy(
     hands = target.hands(golden, probes)
     published = execute(prepared.plan, aws, hands, report, sending)
     if not published:
-        published = target.logbook(release.model).read()[-1].published
+        published = target.logbook(release.model).history()[-1].published
     return Deployment(
         model=release.model, version=release.version, digest=release.digest, target=target.name,
         place=target.place(release.model), published=published, steps=len(prepared.plan.steps),

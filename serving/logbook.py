@@ -32,8 +32,12 @@ class Logbook(Generic[S]):
         """Under which S3 prefix do the entries lie?"""
         return journal_prefix(self.model, self.target)
 
-    def read(self) -> History[S]:
-        """What was begun and ended, oldest first? An entry is fetched when somebody looks at it."""
+    def read(self) -> list[Entry[S]]:
+        """What was begun and ended, oldest first? All of it; what a command asks for is in `history`."""
+        return list(self.history())
+
+    def history(self) -> History[S]:
+        """The same, each entry fetched when somebody looks at it: the newest are, and a journal may be long."""
         storage = self.aws.storage
         return History(
             keys_of(partial(storage.page, self.bucket, self.prefix), self.prefix),
@@ -46,7 +50,7 @@ class Logbook(Generic[S]):
         Raises:
             Refused: somebody else is deploying.
         """
-        entries = self.read()
+        entries = self.history()
         journal.require_free(entries, datetime.now(UTC), journal.may_be_alive)
         return entries
 

@@ -108,7 +108,7 @@ def status_of(model: str, targets: Sequence[str], open_target: Open) -> Status:
 
 def _service(model: str, target: Target) -> tuple[str, Sequence[Entry[Any]], InService | NotDeployed]:
     """A target's name, its journal, and what serves there or why nothing does."""
-    entries = target.logbook(model).read()
+    entries = target.logbook(model).history()
     try:
         return target.name, entries, target.in_service(model, thoroughly=False)
     except NotDeployed as error:

@@ -60,7 +60,7 @@ def _others(aws: Aws, settings: Settings, journals: Journals) -> dict[str, Seque
     there = [model for model, targets in deployed_in(aws, bucket).items() if "lambda" in targets]
     others = [model for model in there if model not in journals]
     with ThreadPoolExecutor(AT_ONCE, "slipway-leftovers") as pool:
-        read = pool.map(lambda model: Logbook(aws, bucket, model, "lambda", LambdaShipped).read(), others)
+        read = pool.map(lambda model: Logbook(aws, bucket, model, "lambda", LambdaShipped).history(), others)
         return dict(zip(others, read, strict=True))
 
 

@@ -95,7 +95,7 @@ class LambdaTarget:
     def in_service(self, model: str, *, thoroughly: bool) -> InService:
         """What the alias names, and whether it is what the journal says was shipped."""
         logbook = self.logbook(model)
-        service = proof.in_service(self.aws, names.function_name(self.settings, model), logbook.read())
+        service = proof.in_service(self.aws, names.function_name(self.settings, model), logbook.history())
         findings = (proof.prove if thoroughly else proof.glance)(self.aws, service, logbook.bucket)
         place = f"{self.place(model)} -> version {service.alias.version}, {service.state.description}"
         url = service.around.url.url if service.around.url else ""
@@ -112,7 +112,7 @@ class LambdaTarget:
 
     def bundle_in_service(self, model: str, into: Path) -> Path:
         """The bundle in the zip of the version that the alias names."""
-        service = proof.in_service(self.aws, names.function_name(self.settings, model), self.logbook(model).read())
+        service = proof.in_service(self.aws, names.function_name(self.settings, model), self.logbook(model).history())
         return proof.bundle_of(self.aws, service.function, service.alias.version, into)
 
     def invoke(self, model: str, payload: bytes) -> bytes:

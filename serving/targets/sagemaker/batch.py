@@ -81,7 +81,7 @@ def _ended(name: str, aws: Aws, sleep: Callable[[float], None]) -> tuple[str, st
 def _job(asked: Batch, aws: Aws, settings: Settings) -> Transform:
     model, target, chosen = asked.model, SageMakerTarget(aws, settings), settings.sagemaker
     logbook, endpoint = target.logbook(model), target.place(model)
-    service = proof.in_service(aws, endpoint, logbook.read())
+    service = proof.in_service(aws, endpoint, logbook.history())
     if wrong := [finding.what for finding in proof.look(aws, service, logbook.bucket) if not finding.right]:
         raise Refused(f"what serves {model} is not what was approved: {', '.join(wrong)}. Next: slipway verify {model}")
     assert service.model is not None  # noqa: S101 - it was just looked at

@@ -89,7 +89,7 @@ class SageMakerTarget:
     def in_service(self, model: str, *, thoroughly: bool) -> InService:
         """What the endpoint serves, and whether it is what the journal says was shipped."""
         logbook = self.logbook(model)
-        service = proof.in_service(self.aws, self.place(model), logbook.read())
+        service = proof.in_service(self.aws, self.place(model), logbook.history())
         findings = (proof.prove if thoroughly else proof.look)(self.aws, service, logbook.bucket)
         endpoint, shipped = service.endpoint, service.entry.shipped
         told = f"{shipped.model}/{shipped.version} {shipped.digest}" if all(f.right for f in findings) else "?"
@@ -109,7 +109,7 @@ class SageMakerTarget:
     def bundle_in_service(self, model: str, into: Path) -> Path:
         """The bundle in the model.tar.gz that the endpoint was given."""
         logbook = self.logbook(model)
-        shipped = proof.in_service(self.aws, self.place(model), logbook.read()).entry.shipped
+        shipped = proof.in_service(self.aws, self.place(model), logbook.history()).entry.shipped
         key = names.archive_key(shipped.model, shipped.digest, shipped.archive)
         with tempfile.TemporaryDirectory(prefix="slipway-") as scratch:
             archive = Path(scratch) / "model.tar.gz"
