@@ -89,6 +89,22 @@ def test_a_link_is_none_of_the_files_whatever_it_leads_to(bundle: Path, tmp_path
     ]  # fmt: skip
 
 
+def test_each_kind_of_difference_is_told_in_order(tmp_path: Path) -> None:
+    paths = [f"{kind}/{n}" for kind in ("gone", "changed", "linked") for n in range(9)]
+    for path in paths[9:]:
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text("x")
+    (tmp_path / "changed" / "target").write_text("")
+    for path in paths[18:]:
+        (tmp_path / path).unlink()
+        (tmp_path / path).symlink_to(tmp_path / "changed" / "target")
+    empty = hashlib.sha256(b"").hexdigest()
+    wanted = said(files=tuple(FileEntry(path, empty, 0) for path in reversed([*paths, "changed/target"])))
+    assert differences(tmp_path, wanted) == [
+        *(f"{path} is missing" for path in paths[:9]), *(f"{path} was changed" for path in paths[9:18]),
+        *(f"{path} is a link" for path in paths[18:])]
+
+
 def test_an_empty_folder_is_no_difference_and_a_folder_without_manifest_no_bundle(bundle: Path) -> None:
     (bundle / "empty").mkdir()
     assert differences(bundle, said()) == []
@@ -127,14 +143,22 @@ def test_a_manifest_of_the_first_schema_is_read_sentence_by_sentence() -> None:
     assert old.schema == 1
     assert old.verdicts == ({"gate": "accuracy", "outcome": "passed", "reason": "0.98 >= 0.95: fine"},)
     assert old.approvals == ({"by": "bo at home", "at": "2026-01-02"},)
+    short = parse(raw(schema=1, verdicts=["accuracy"], approvals=["bo"]))
+    assert (short.verdicts, short.approvals) == (({"gate": "accuracy"},), ({"by": "bo"},))
 
 
 def test_what_a_manifest_of_an_earlier_release_leaves_out_has_its_default() -> None:
     told = json.loads(said().to_bytes())
     for name in ("engine", "trusted", "licences", "builder", "preprocessing", "requirements", "evidence"):
         del told[name]
+    for name in ("seen", "bounds", "missing", "known", "closed"):
+        del told["inputs"][0][name]
+    for name in ("edge_rows", "edge_labels_equal", "edge_max_abs_diff"):
+        del told["parity"][name]
     old = parse(json.dumps(told).encode())
     assert (old.engine, old.trusted, old.licences, old.evidence) == ("onnx", (), {}, {})
+    assert old.inputs == (Tensor("x", "float32", (None, 2), None, None, False, (), False),)
+    assert old.parity == Parity(8, 8, 1e-6, 1e-4, 0, 0, 0.0)
 
 
 def test_a_digest_is_that_of_all_bytes(tmp_path: Path) -> None:
