@@ -147,12 +147,17 @@ def verify(folder: Path) -> Bundle:
     """Is this a bundle whose every file is the one its manifest names?
 
     Raises:
-        BundleInvalid: missing, changed and extra files are named together.
+        BundleInvalid: missing, changed and extra files are named together; or it lacks what every bundle has.
     """
     try:
-        return Bundle(folder, manifests.read(folder))
+        found = manifests.read(folder)
     except BundleBroken as error:
         raise BundleInvalid(str(error)) from None
+    needed = {GOLDEN, SKOPS if found.engine == "skops" else MODEL}
+    if lacking := sorted(needed - {file.path for file in found.files}):
+        raise BundleInvalid(f"the bundle of {found.name}/{found.version} holds no {' and no '.join(lacking)}, which "
+                            "every bundle has. Next: slipway bundle MODEL -o DIR builds one anew")
+    return Bundle(folder, found)
 
 
 def _written_model(converted: Converted, asked: Asked, into: Path) -> Arrays:

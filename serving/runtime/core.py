@@ -80,6 +80,7 @@ class Predictor:
     """
 
     def __init__(self, folder: Path, *, threads: int = 1, limits: Limits | None = None) -> None:
+        stamps = manifest.stamps(folder)
         self.manifest = manifest.read(folder)
         self.limits = limits or Limits()
         self._readers = _readers(folder) if (folder / TEXTS).is_file() else {}
@@ -88,6 +89,10 @@ class Predictor:
         self._contract = fit.Contract(self.manifest.inputs, self.limits.rows)
         self.any_values = self._contract.any_values
         self._warm_up(folder)
+        # The files were hashed first and loaded by their names after that.
+        if manifest.stamps(folder) != stamps:
+            raise BundleBroken(f"the bundle of {self.manifest.name}/{self.manifest.version} was changed while it was "
+                               "loaded")
 
     def check(self, blocks: Blocks) -> Blocks:
         """The blocks, once they are seen to fit the signature.

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, NamedTuple
 
+from .block import CODES
 from .errors import BundleBroken
 
 SCHEMA = 2
@@ -141,7 +144,7 @@ def parse(body: bytes) -> Manifest:
     """
     try:
         raw: Any = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BundleBroken(f"{NAME} is not JSON: {error}") from None
     schema = raw.get("schema") if isinstance(raw, dict) else None
     if schema not in READ:
@@ -152,6 +155,7 @@ def parse(body: bytes) -> Manifest:
                                  for said in raw["verdicts"]],
                     "approvals": [dict(zip(("by", "at"), said.rsplit(" at ", 1), strict=False))
                                   for said in raw["approvals"]]}
+        _require(raw)
         listed = {name: tuple(raw[name]) for name in LISTS if name in raw}
         return Manifest(
             **{**raw, **listed, "inputs": _tensors(raw["inputs"]), "outputs": _tensors(raw["outputs"]),
@@ -159,6 +163,73 @@ def parse(body: bytes) -> Manifest:
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise BundleBroken(f"{NAME} is not a manifest: {error}") from None
+
+
+def _is_word(value: Any) -> bool:
+    """Is this text that may stand in a header and in a line of a log?"""
+    return isinstance(value, str) and not any(c < " " or c == "\x7f" for c in value)
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_pair(value: Any) -> bool:
+    return value is None or (isinstance(value, list) and len(value) == 2 and {*map(type, value)} <= {int, float})
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, list) and value != [] and all(size is None or _is_whole(size) for size in value)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_facts(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+Check = Callable[[Any], bool]
+WORDS: dict[str, Check] = {
+    **dict.fromkeys(("name", "run_id", "digest", "task", "kind", "engine"), _is_word), "version": _is_whole,
+    **dict.fromkeys(("source", "licences", "builder", "evidence"), _is_facts),
+    "labels": _are_texts, "trusted": _are_texts}
+FILE: dict[str, Check] = {"path": _is_text, "sha256": _is_text, "size": _is_whole}
+TENSOR: dict[str, Check] = {
+    "name": _is_text, "dtype": lambda value: isinstance(value, str) and (value == "string" or value in CODES),
+    "shape": _is_shape, "seen": _is_pair, "bounds": _is_pair,
+    "missing": lambda value: type(value) is bool, "closed": lambda value: type(value) is bool,
+    "known": lambda value: isinstance(value, list) and {*map(type, value)} <= {str, int, float, bool}}
+PARITY: dict[str, Check] = dict.fromkeys(Parity._fields, lambda value: type(value) in (int, float))
+
+
+def _require(raw: dict[str, Any]) -> None:
+    """Is everything that decides what is served of its type?
+
+    Raises:
+        BundleBroken: every fault, by its place.
+    """
+    parts: list[tuple[str, Any, dict[str, Check]]] = [("", raw, WORDS), ("parity", raw["parity"], PARITY)]
+    for name, checks in (("files", FILE), ("inputs", TENSOR), ("outputs", TENSOR)):
+        held = raw[name]
+        if not isinstance(held, list):
+            raise BundleBroken(f"{NAME} is not a manifest: {name} is no list")
+        parts += [(f"{name}[{index}]", one, checks) for index, one in enumerate(held)]
+    faults = [(place, one) for place, one, _ in parts if not isinstance(one, dict)]
+    faults += [(f"{place}.{key}".lstrip("."), one[key]) for place, one, checks in parts if isinstance(one, dict)
+               for key, fits in checks.items() if key in one and not fits(one[key])]
+    faults += [(name, raw[name]) for name in ("inputs", "outputs") if not raw[name]]
+    if faults:
+        found = "; ".join(f"{place} holds {repr(value)[:60]}" for place, value in faults)
+        raise BundleBroken(f"{NAME} is not a manifest: {found}, which no build writes there")
+    paths = [file["path"] for file in raw["files"]]
+    if twice := sorted({path for path in paths if paths.count(path) > 1}):
+        raise BundleBroken(f"{NAME} names {', '.join(twice)} twice")
 
 
 def read(folder: Path) -> Manifest:
@@ -182,10 +253,17 @@ def differences(folder: Path, manifest: Manifest) -> list[str]:
     found = {p.relative_to(folder).as_posix() for p in there} - {NAME, SIGNATURE}
     faults = [f"{path} is missing" for path in sorted(wanted.keys() - found)]
     faults += [f"{path} is not in the manifest" for path in sorted(found - wanted.keys())]
-    faults += [f"{path} was changed" for path in sorted(found & wanted.keys())
-               if sha256(folder / path) != wanted[path].sha256]
-    faults += [f"{path} is a link" for path in sorted(found & wanted.keys()) if (folder / path).is_symlink()]
+    # Looked at before it is read: a link or a device may have no end.
+    plain = {path for path in found & wanted.keys() if S_ISREG((folder / path).lstat().st_mode)}
+    faults += [f"{path} is a link, or no file" for path in sorted((found & wanted.keys()) - plain)]
+    faults += [f"{path} was changed" for path in sorted(plain) if sha256(folder / path) != wanted[path].sha256]
     return faults
+
+
+def stamps(folder: Path) -> dict[str, tuple[int, ...]]:
+    """What tells, without reading them, whether the files of a bundle were written or replaced in between?"""
+    return {str(path): (stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+            for path in folder.rglob("*") for stat in (path.lstat(),)}
 
 
 def sha256(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tracemalloc
 from pathlib import Path
@@ -117,6 +118,77 @@ def test_a_broken_manifest_is_no_bundle(copy: Path, text: str) -> None:
     (copy / "manifest.json").write_text(text)
     with pytest.raises(BundleBroken, match=r"manifest.json"):
         Predictor(copy)
+
+
+WRONG: list[tuple[tuple[str | int, ...], Any]] = [
+    (("name",), "digits\r\nX-Model: other"), (("name",), None), (("version",), "3"), (("digest",), 7),
+    (("engine",), None), (("labels",), "xy"), (("labels", 0), 0), (("source",), []), (("parity",), None),
+    (("parity", "rows"), "all"), (("inputs",), []), (("inputs",), "x"), (("inputs", 0), None),
+    (("inputs", 0, "dtype"), "float99"), (("inputs", 0, "shape"), []), (("inputs", 0, "shape", 1), -6),
+    (("inputs", 0, "seen"), [1]), (("inputs", 0, "known"), 5), (("inputs", 0, "missing"), 1), (("outputs",), {}),
+    (("outputs", 0, "name"), None), (("files",), {}), (("files", 0), "model.onnx"), (("files", 0, "path"), None),
+    (("files", 0, "sha256"), 0), (("files", 0, "size"), -1)]
+
+
+@pytest.mark.parametrize(("place", "value"), WRONG)
+def test_a_manifest_with_a_value_of_another_type_is_no_bundle_and_says_where(
+        copy: Path, place: tuple[str | int, ...], value: Any) -> None:
+    raw = json.loads((copy / "manifest.json").read_bytes())
+    held: Any = raw
+    for key in place[:-1]:
+        held = held[key]
+    held[place[-1]] = value
+    (copy / "manifest.json").write_text(json.dumps(raw))
+    with pytest.raises(BundleInvalid, match=rf"manifest.json is not a manifest: {place[0]}"):
+        bundles.verify(copy)
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "3", "[" * 100_000])
+def test_a_manifest_that_is_no_object_is_no_bundle(copy: Path, text: str) -> None:
+    (copy / "manifest.json").write_text(text)
+    with pytest.raises(BundleInvalid, match=r"manifest\.json (is not JSON|has schema None)"):
+        bundles.verify(copy)
+
+
+def test_a_file_that_is_named_twice_is_refused_whichever_hash_is_right(copy: Path) -> None:
+    raw = json.loads((copy / "manifest.json").read_bytes())
+    raw["files"].insert(0, {**raw["files"][0], "sha256": "0" * 64})
+    (copy / "manifest.json").write_text(json.dumps(raw))
+    with pytest.raises(BundleInvalid, match=r"names golden\.npz twice"):
+        bundles.verify(copy)
+
+
+@pytest.mark.parametrize("made", ["link", "endless", "pipe"])
+def test_what_is_no_plain_file_is_never_opened(copy: Path, made: str) -> None:
+    model = copy / "model.onnx"
+    moved = model.rename(copy.parent / f"{copy.name}-{made}.onnx")
+    if made == "pipe":
+        os.mkfifo(model)
+    else:
+        model.symlink_to(moved if made == "link" else "/dev/zero")
+    with pytest.raises(BundleInvalid, match=r"model\.onnx is a link, or no file"):
+        bundles.verify(copy)
+
+
+@pytest.mark.parametrize("name", ["golden.npz", "model.onnx"])
+def test_a_bundle_without_what_every_bundle_has_is_refused(copy: Path, name: str) -> None:
+    raw = json.loads((copy / "manifest.json").read_bytes())
+    raw["files"] = [file for file in raw["files"] if file["path"] != name]
+    (copy / "manifest.json").write_text(json.dumps(raw))
+    (copy / name).unlink()
+    with pytest.raises(BundleInvalid, match=f"holds no {name}"):
+        bundles.verify(copy)
+
+
+def test_a_bundle_that_is_replaced_after_it_was_hashed_is_not_served(copy: Path) -> None:
+    class Replaced(Predictor):
+        def _warm_up(self, folder: Path) -> None:
+            super()._warm_up(folder)
+            (folder / "new").write_bytes((folder / "model.onnx").read_bytes())  # the same bytes in another file
+            (folder / "new").replace(folder / "model.onnx")
+
+    with pytest.raises(BundleBroken, match="was changed while it was loaded"):
+        Replaced(copy)
 
 
 def test_golden_answers_of_another_model_are_refused(network_files: Path, tmp_path: Path) -> None:
