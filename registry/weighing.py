@@ -262,7 +262,9 @@ def engine(found: Rehearsal, allowed: Sequence[str]) -> Iterator[Verdict]:
     if found.engine in allowed:
         yield _passed("engine", f"{told}; allowed by `engines`")
         return
-    yield Verdict("engine", Outcome.FAILED, f"{told}; `engines` in the policy allows {', '.join(allowed) or 'nothing'}")
+    only = ", ".join(allowed) or "nothing"
+    yield Verdict("engine", Outcome.FAILED,
+                  f"{told}; `engines` in the policy allows {only}: use another estimator, or add {found.engine} there")
 
 
 def formats(measured: Measured, files: Sequence[str], allowed: Sequence[str]) -> Verdict:

@@ -1,7 +1,8 @@
 """The jobs for CI do what they say: on a fresh clone, in an environment of its own, step by step as they are written.
 
-Registry and AWS are a real server behind logins and the local AWS. SLIPWAY_WORKFLOW_FRAMEWORK=keras runs the same with
-a Keras model, which installs TensorFlow as well.
+Registry and AWS are a real server behind logins and the local AWS. The steps are run with a scikit-learn model, and
+once more with a Keras model in the environment of these tests, where the install step finds nothing to do.
+SLIPWAY_WORKFLOW_FRAMEWORK=keras runs all of it with a Keras model, which installs TensorFlow as well.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +76,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     if not (ROOT / ".git").exists() or shutil.which("git") is None:
         pytest.skip("needs git, and a checkout to clone")
     home = tmp_path_factory.mktemp("workflow")
-    subprocess.run(["git", "clone", "-q", ROOT, home / "clone"], check=True)
-    here = subprocess.run(["git", "diff", "HEAD", "--binary"], cwd=ROOT, check=True, capture_output=True).stdout
-    if here:  # what is changed here and not committed yet goes along
-        subprocess.run(["git", "apply"], cwd=home / "clone", input=here, check=True)
+    clone_into(home)
     (home / "server").mkdir()
     with running() as aws, running_with_logins(home / "server", ("ana", "bo", "ci"), POLICY) as server:
         made = Place(home, server, aws)
@@ -87,14 +86,41 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         yield made
 
 
+def clone_into(home: Path) -> None:
+    """Clone this checkout into the folder that jobs start in."""
+    subprocess.run(["git", "clone", "-q", ROOT, home / "clone"], check=True)
+    here = subprocess.run(["git", "diff", "HEAD", "--binary"], cwd=ROOT, check=True, capture_output=True).stdout
+    if here:  # what is changed here and not committed yet goes along
+        subprocess.run(["git", "apply"], cwd=home / "clone", input=here, check=True)
+
+
+@pytest.fixture(scope="module")
+def lent(place: Place) -> Place:
+    """Another clone, whose environment is the packages of these tests: TensorFlow is not installed once more."""
+    home = place.home / "lent"
+    home.mkdir()
+    clone_into(home)
+    made = replace(place, home=home)
+    venv = made.clone / ".venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
+    (site,) = venv.glob("lib/*/site-packages")
+    # The clone's own modules first; of an editable installation over there only its entry points are seen.
+    (site / "lent.pth").write_text(f"{made.clone}\n{sysconfig.get_path('purelib')}\n")
+    command = venv / "bin" / "slipway"
+    command.write_text(f"#!{venv}/bin/python\nimport sys\nfrom slipway import main\nsys.exit(main())\n")
+    command.chmod(0o755)
+    (venv / ".promoter").touch()
+    return made
+
+
 def job() -> Any:
     """The workflow's one job, as it is written."""
     return yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))["jobs"]["promote"]
 
 
-def github(place: Place, stage: str) -> dict[str, int]:
+def github(place: Place, stage: str, model: str = "github", framework: str = FRAMEWORK) -> dict[str, int]:
     """Run the workflow as GitHub would; the exit code of each step, up to the first that fails."""
-    inputs = {"model": "github", "version": "1", "stage": stage, "framework": FRAMEWORK}
+    inputs = {"model": model, "version": "1", "stage": stage, "framework": framework}
     known = {f"inputs.{name}": value for name, value in inputs.items()}
     known |= {f"{kind}.{name}": value for kind in ("secrets", "vars") for name, value in place.secrets().items()}
     env = {name: re.sub(r"\$\{\{ ([\w.]+) \}\}", lambda m: known[m[1]], text) for name, text in job()["env"].items()}
@@ -155,6 +181,18 @@ def test_the_workflow_installs_checks_and_stages_is_refused_without_an_approval_
     assert "### github/1 is in Production" in summary
     installed = {path.name.split("-")[0].lower() for path in place.clone.glob(".venv/lib/*/site-packages/*.dist-info")}
     assert ("tensorflow" in installed) == (FRAMEWORK == "keras"), "a job installs what its model needs"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(FRAMEWORK == "keras", reason="the tests beside it do so, with an installation of their own")
+def test_a_keras_model_goes_the_same_way_where_the_install_step_finds_all_of_it_there(lent: Place) -> None:
+    trained = lent.person("ana", "train", "images", "--algorithm", "dense", "--epochs", "30", "--name", "digits")
+    assert trained.returncode == 0, trained.stderr
+    assert github(lent, "Staging", "digits", "keras") == {"install": 0, "check": 0, "promote": 0}
+    assert lent.person("bo", "approve", "digits/1").returncode == 0
+    released = github(lent, "Production", "digits", "keras")
+    assert released == {"install": 0, "promote": 0, "deploy": 0, "verify": 0}
+    assert not (lent.clone / ".venv" / "bin" / "pip").exists(), "nothing was installed"
 
 
 @pytest.mark.slow
