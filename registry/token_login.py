@@ -34,7 +34,7 @@ class Asked(Shape):
     """What a client says of the token that it wants."""
 
     note: Annotated[str, Field(max_length=200)] = ""
-    seconds: Annotated[int, Field(ge=1)]
+    seconds: Annotated[int, Field(ge=1, le=10**10)]  # how long at most, `tokens` says
 
 
 def authenticate_request() -> Authorization | Response:

@@ -117,3 +117,10 @@ def test_a_server_tells_of_models_that_only_its_policy_names_and_of_a_policy_it_
             answer = requests.get(f"{address}/slipway/approvals{page}", timeout=30)
             assert answer.status_code == 500
             assert "policy.yaml:2: ci.0: found true, wanted text. Next: correct line 2" in answer.text
+
+
+def test_a_number_that_no_database_holds_is_refused_and_breaks_nothing(server: str) -> None:
+    for key in ("after", "version"):
+        answer = requests.get(f"{server}/api/2.0/slipway/ledger", params={key: "9" * 30}, timeout=10)
+        assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+    assert requests.get(f"{server}/slipway/approvals/images/{'9' * 30}", timeout=10).status_code == 404

@@ -226,3 +226,9 @@ def test_a_server_without_logins_says_that_it_takes_no_tokens(server: str, world
     refused = run("token", "create")
     assert isinstance(refused.exception, RegistryMisconfigured)
     assert "it takes no tokens. Next: start it with --app-name slipway-auth" in str(refused.exception)
+
+
+def test_a_length_of_time_beyond_all_calendars_is_refused_and_breaks_nothing(logins: str) -> None:
+    url, asked = f"{logins}/api/2.0/slipway/tokens", {"seconds": 10**30}
+    answer = requests.post(url, json=asked, auth=("ci", PASSWORD), timeout=30)
+    assert (answer.status_code, answer.json()["message"].split(":")[0]) == (400, "seconds")
