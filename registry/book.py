@@ -120,7 +120,7 @@ class Book:
             self.pages.freeze(path, found.model, found.number)
 
     def take_rejection(self, found: Found, text: str) -> None:
-        """Write down a no; an author's no counts as a withdrawal would, nobody's does not."""
+        """Write down a no, from somebody whose yes would count."""
         body = self._word(found, text)
         flaw = cannot_approve(self.actor, self.standing(found).authors, self.rules(found.model))
         if flaw:

@@ -114,6 +114,30 @@ def test_a_withdrawal_takes_back_all_that_this_person_said_of_any_bytes(by: Say,
     assert names(by(ANA).standing(checked)) == (["bo"], [])
 
 
+def test_a_withdrawal_takes_back_nobody_elses_word(by: Say, checked: Found) -> None:
+    dee, eve = Actor("dee"), Actor("eve")
+    by(BO).take_approval(checked, "")
+    by(dee).take_approval(checked, "")
+    by(CY).take_rejection(checked, "")
+    by(eve).take_rejection(checked, "")
+    by(BO).take_withdrawal(checked, "")
+    assert names(by(ANA).standing(checked)) == (["dee"], ["cy", "eve"])
+    by(CY).take_withdrawal(checked, "")
+    assert names(by(ANA).standing(checked)) == (["dee"], ["eve"])
+
+
+def test_a_yes_said_anew_takes_the_place_of_the_old_one_and_of_no_other(by: Say, checked: Found) -> None:
+    by(BO).take_approval(checked, "")
+    by(CY).take_approval(checked, "")
+    by(CI).take_evidence(checked, SECOND.dump())
+    by(BO).take_approval(checked, "")
+    by(BO, days=31).take_approval(checked, "")
+    now = by(ANA).standing(checked)
+    assert [(a.approver, a.digest, a.at) for a in now.approvals] == [
+        (BO, FIRST.digest, NOW), (CY, FIRST.digest, NOW), (BO, SECOND.digest, NOW + timedelta(days=31)),
+    ]  # fmt: skip
+
+
 def test_a_word_is_kept_with_who_when_why_and_on_what(by: Say, checked: Found) -> None:
     by(BO, days=1).take_approval(checked, "  fine \n")
     by(CY, days=2).take_rejection(checked, WordShape(digest=FIRST.digest, comment="class 6").dump())
