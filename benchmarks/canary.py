@@ -26,7 +26,7 @@ from scipy.stats import beta
 from serving.comparing import Answers, Times
 from serving.config import CanarySettings
 from serving.sagemaker_settings import ShadowSettings
-from serving.traffic import ERRORS, LATENCY, Count, Judgement, judge, log_evidence
+from serving.traffic import ERRORS, HALF, LATENCY, Count, Judgement, judge, log_evidence
 
 from . import record
 
@@ -51,6 +51,7 @@ class Fault:
         slower: its times are so many times the old version's.
         tail: this share of its requests takes five times as long.
         load: how much both versions' times swing together, as when the machine is busy.
+        stretch: for so many requests on average each version by itself takes twice as long, and as many again not.
         good: whether to send it back is wrong.
     """
 
@@ -62,6 +63,7 @@ class Fault:
     slower: float = 1.0
     tail: float = 0.0
     load: float = 0.0
+    stretch: float = 0.0
     settings: CanarySettings = field(default=DEFAULT)
     good: bool = False
 
@@ -87,6 +89,10 @@ STRICTER = tuple(replace(fault, settings=STRICT) for fault in (
     Fault("1 % of the requests fail", errors=0.01)))
 
 
+# Equal versions of which each is slowed by itself, as where processes share cores: for how long, put up with what?
+LEANING = tuple((Fault(f"the same version, either one slowed for stretches of {stretch:g}", stretch=stretch, good=True,
+                       settings=DEFAULT.model_copy(update={"latency_ratio": ratio})), ratio)
+                for ratio in (1.25, 1.5) for stretch in (5.0, 10.0, 20.0, 40.0))
 # Tried as shadows: over which percentile of the old version's times an answer is slow, and how many are copied.
 SHADOWED = (*((fault, "p90", copied) for copied in (1.0, 0.2) for fault in (
     GOOD[0], GOOD[1], Fault("1.25 times as slow, exactly at the limit", slower=1.25, good=True),
@@ -117,6 +123,9 @@ class Traffic:
         """Milliseconds of each version for each request; cold starts are left out before they come here."""
         load = np.exp(self.fault.load * np.sin(np.arange(self.requests) / 40))
         old, new = MILLISECONDS * load * self.rng.lognormal(0, SPREAD, (2, self.requests))
+        if self.fault.stretch:
+            turns = self.rng.random((2, self.requests)) < 1 / self.fault.stretch
+            old, new = np.array([old, new]) * (1 + turns.cumsum(axis=1) % 2)
         new *= self.fault.slower * np.where(self.rng.random(self.requests) < self.fault.tail, 5.0, 1.0)
         return old, new
 
@@ -134,6 +143,34 @@ class Traffic:
                 answers.add(old[number : number + 1], new[number : number + 1])
                 times.add(float(was[number]), float(now[number]))
             yield {ERRORS: Count(number + 1, so_far), **times.counts(), **answers.counts()}
+
+
+def slower(fault: Fault, requests: int, seed: Sequence[int]) -> int | None:
+    """After how many requests is this version sent back for its times, of which no others are judged?"""
+    chosen, traffic = fault.settings, Traffic(fault, requests, np.random.default_rng(seed))
+    times, said = Times(chosen.latency_ratio or 1.0, chosen.latency_ms), 0
+    needed = math.log(len(chosen.limits(compared=True)) / chosen.alpha)
+    for number, pair in enumerate(zip(*traffic.times(), strict=True), start=1):
+        times.add(float(pair[0]), float(pair[1]))
+        before, said = said, sum(count.yes for count in times.counts().values())
+        if said > before and any(log_evidence(count, HALF) >= needed for count in times.counts().values()):
+            return number
+    return None
+
+
+def leaning(runs: int, requests: int) -> list[dict[str, Any]]:
+    """How often is an equal version sent back because its process or the other one's was slowed for a while?"""
+    return [_row(f"{fault.name}; latency_ratio {ratio:g}", [slower(fault, requests, (SEED, number))
+                                                           for number in range(runs)], good=True, by="times")
+            for fault, ratio in LEANING]
+
+
+def _row(version: str, found: Sequence[int | None], *, good: bool, by: str) -> dict[str, Any]:
+    """What `measure` tells, where only times are judged."""
+    caught = [one for one in found if one is not None]
+    return {"version": version, "good": good, "strict": False, "canaries": len(found), "sent back": len(caught),
+            "share": len(caught) / len(found), "interval": interval(len(caught), len(found)),
+            "median requests": int(np.median(caught)) if caught else None, "by": [by] if caught else []}
 
 
 def taken_away(fault: Fault, requests: int, bar: float, copied: float, seed: Sequence[int]) -> int | None:
@@ -159,16 +196,10 @@ def taken_away(fault: Fault, requests: int, bar: float, copied: float, seed: Seq
 
 def shadows(runs: int, requests: int) -> list[dict[str, Any]]:
     """How often is each shadow taken away for its times, of which no others are judged?"""
-    rows = []
-    for fault, bar, copied in SHADOWED:
-        many = runs * (AA_RUNS if fault.good else 1)
-        found = [taken_away(fault, requests, BARS[bar], copied, (SEED, number)) for number in range(many)]
-        caught = [one for one in found if one is not None]
-        rows.append({"version": f"{fault.name}; over the old {bar}, {copied:.0%} copied", "good": fault.good,
-                     "strict": False, "canaries": many, "sent back": len(caught), "share": len(caught) / many,
-                     "interval": interval(len(caught), many),
-                     "median requests": int(np.median(caught)) if caught else None, "by": [LATENCY] if caught else []})
-    return rows
+    return [_row(f"{fault.name}; over the old {bar}, {copied:.0%} copied",
+                 [taken_away(fault, requests, BARS[bar], copied, (SEED, number))
+                  for number in range(runs * (AA_RUNS if fault.good else 1))], good=fault.good, by=LATENCY)
+            for fault, bar, copied in SHADOWED]
 
 
 def sent_back(fault: Fault, requests: int, seed: Sequence[int]) -> tuple[int, str] | None:
@@ -255,10 +286,11 @@ def main() -> None:
             rows.append(row)
     for title, strict in (("With the default limits", False), ("With strict limits", True)):
         print(f"\n{title}:\n\n{table([row for row in rows if row['strict'] is strict])}\n")
-    tried = shadows(asked.runs, asked.requests)
-    print(f"\nThe times of a shadow:\n\n{table(tried)}\n")
+    leant, tried = leaning(asked.runs, asked.requests), shadows(asked.runs, asked.requests)
+    for title, more in (("Times that lean in stretches", leant), ("The times of a shadow", tried)):
+        print(f"\n{title}:\n\n{table(more)}\n")
     record.write("canary", record.machine(("numpy",)), {"seed": SEED, "requests": asked.requests, "rows": rows,
-                                                          "shadows": tried})
+                                                          "shadows": tried, "leaning": leant})
     if asked.plot:
         plot(rows, asked.plot)
 

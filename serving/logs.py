@@ -74,7 +74,8 @@ class Answered:
     """What did one version answer?
 
     Attributes:
-        times: when each request was done, and its milliseconds; first answers of new environments are not among them.
+        times: when each request came, in seconds, and its milliseconds; first answers of new environments are not among
+            them.
         starts: the milliseconds that new environments took before their first answer.
     """
 
@@ -92,7 +93,9 @@ def answered(lines: Iterable[Line], version: str, but: Collection[str] = ()) -> 
     """
     found = [(line.at.timestamp(), report) for line in lines if f"[{version}]" in line.stream
              and (report := took(line.text)) and report.request not in but]
-    return Answered([(at, report.milliseconds) for at, report in found if report.start is None],
+    # The line is written when the request is done.
+    return Answered([(at - report.milliseconds / 1000, report.milliseconds) for at, report in found
+                     if report.start is None],
                     [report.start for _, report in found if report.start is not None])
 
 

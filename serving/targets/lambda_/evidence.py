@@ -108,7 +108,7 @@ class Evidence:
         old, new = answered(lines, step.was, self._ours), answered(lines, version, self._ours)
         self._starts[OLD] += old.starts
         self._starts[NEW] += new.starts
-        for pair in self._meanwhile.add(old=old.times, new=new.times):
+        for pair in self._meanwhile.add(old=old.times, new=new.times, share=step.share):
             self._times.add(*pair)
 
     def told(self, judged: Sequence[Judged]) -> tuple[Judged, ...]:
