@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from onnx import TensorProto, helper, save_model
 
 from serving.runtime.errors import BundleBroken
+from serving.runtime.manifest import sha256
 
-from .small import LambdaFront, bundle_of
+from .small import LambdaFront, bundle_of, weights
 
 ROWS = {"instances": [[1, 2, 3, 4], [4, 3, 2, 1]]}
 TEXT = json.dumps(ROWS)
@@ -49,6 +51,54 @@ def test_each_kind_of_event_is_answered_as_a_direct_call_is(name: str, front: La
     assert said["statusCode"] == 200, said
     assert said["headers"] == {"Content-Type": "application/json", "X-Model": "rows/3", "X-Model-Digest": "d" * 64}
     assert json.loads(said["body"]) == direct
+
+
+def test_a_header_that_is_null_is_none(front: LambdaFront) -> None:
+    event = {**GATEWAY_2, "headers": {"content-type": None, "accept": None, "content-encoding": None}}
+    assert front.module.handler(event, None)["statusCode"] == 200
+
+
+def test_a_load_balancer_that_sends_lists_of_headers_gets_lists_of_headers(front: LambdaFront) -> None:
+    event = {"requestContext": {"elb": {"targetGroupArn": "arn"}}, "httpMethod": "POST", "path": "/", "body": TEXT,
+             "isBase64Encoded": False, "multiValueHeaders": {"content-type": ["application/json"]}}
+    said = front.module.handler(event, None)
+    assert said["statusCode"] == 200
+    assert said["multiValueHeaders"]["Content-Type"] == ["application/json"]
+    assert "headers" not in said
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> LambdaFront:
+    """A model that answers each row of 4 numbers with 1,000 of them."""
+    folder = tmp_path_factory.mktemp("wide")
+    bundle_of("rows", folder / "bundle")
+    told = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "W"], ["probabilities"])], "g", [told("x", TensorProto.FLOAT, ["rows", 4])],
+        [told("probabilities", TensorProto.FLOAT, ["rows", 1000])], [weights("W", 4, 1000)])
+    save_model(helper.make_model(graph, ir_version=9, opset_imports=[helper.make_opsetid("", 18)]),
+               folder / "bundle" / "model.onnx")
+    manifest = json.loads((folder / "bundle" / "manifest.json").read_bytes())
+    next(f for f in manifest["files"] if f["path"] == "model.onnx")["sha256"] = sha256(folder / "bundle" / "model.onnx")
+    (folder / "bundle" / "manifest.json").write_text(json.dumps(manifest))
+    return LambdaFront(folder)
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/csv", "application/x-npy"])
+def test_an_answer_that_lambda_would_not_give_back_is_refused_with_what_to_do(accept: str, wide: LambdaFront) -> None:
+    for rows, status in ((4, 200), (2000, 413)):
+        event = {**GATEWAY_2, "headers": {"content-type": "application/json", "accept": accept},
+                 "body": json.dumps({"instances": [[1, 2, 3, 4]] * rows})}
+        said = wide.module.handler(event, None)
+        assert said["statusCode"] == status
+        assert len(json.dumps(said)) < 6 * 1024 * 1024
+    assert "Next: ask for fewer rows at once" in said["body"]
+
+
+def test_a_direct_answer_that_lambda_would_not_give_back_is_refused_as_well(wide: LambdaFront) -> None:
+    assert len(wide.module.handler({"instances": [[1, 2, 3, 4]] * 4}, None)["predictions"]) == 4
+    said = wide.module.handler({"instances": [[1, 2, 3, 4]] * 2000}, None)
+    assert (said["status"], "fewer rows" in said["error"]) == (413, True)
 
 
 @pytest.mark.parametrize("event", [{"httpMethod": "GET", "requestContext": {}},
