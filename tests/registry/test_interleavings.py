@@ -130,12 +130,15 @@ class Registry(RuleBasedStateMachine):
         tag = ModelVersionTag(f"slipway.{word}", "because")
         self.attempt(expected, self.store.set_model_version_tag, "m", number, tag, who=who)
         if expected and life:
-            life.yes.pop((who, digest), None)
-            life.no.discard((who, digest))
             if word == "approval":
+                life.no.discard((who, digest))
                 life.yes[who, digest] = self.now
-            elif word == "rejection":
+                return
+            life.yes = {said: when for said, when in life.yes.items() if said[0] != who}
+            if word == "rejection":
                 life.no.add((who, digest))
+            else:
+                life.no = {said for said in life.no if said[0] != who}
 
     @rule(who=PEOPLE, number=NUMBERS, stage=STAGES, login=st.booleans(), by_alias=st.booleans())
     def move(self, who: str, number: int, stage: str, login: bool, by_alias: bool) -> None:
