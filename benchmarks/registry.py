@@ -34,7 +34,7 @@ from sqlalchemy.orm import Session
 from registry import tables
 from registry.digest import digest_of
 from registry.ledger import GENESIS, Draft, Entry, Kind, chained
-from registry.measured import Compatibility, Dependency, Measured, Overlap, Rehearsal, Scan
+from registry.measured import Calibration, Compatibility, Dependency, Figure, Measured, Overlap, Rehearsal, Scan
 from registry.replay import at
 from registry.store import GovernedStore
 from registry.wire import EvidenceShape, FileShape, MovedBody, PairedShape, RegisteredBody, WordBody
@@ -43,7 +43,8 @@ from registry.words import Actor, FileDigest
 CREATED = 1_700_000_000_000
 FILES = tuple(FileDigest(f"file{i}.npz", f"{i:064x}", 1000) for i in range(10))
 MEASURED = Measured(
-    answers="classes", overlap=Overlap(1000, 4000, 0, 0, "d" * 64), compatibility=Compatibility(1, 1),
+    answers="probabilities", calibration=Calibration(15, Figure(0.01, 0.0, 0.02), Figure(0.1, 0.08, 0.12)),
+    overlap=Overlap(1000, 4000, 0, 0, "d" * 64), compatibility=Compatibility(1, 1),
     dependencies=(Dependency("numpy", "2.4.6", "BSD-3-Clause"),), scan=Scan(len(FILES)),
     rehearsal=Rehearsal(golden=32, alike=32, tolerance=1e-4, p50_ms=1, p99_ms=2, memory_mb=66, bundle_mb=1),
 )  # fmt: skip

@@ -106,7 +106,7 @@ class Book:
         flaw = cannot_approve(self.actor, now.authors, rules)
         if flaw:
             somebody = f"somebody else runs slipway approve {found}"
-            raise PromotionRefused(f"{found} is not approved: {flaw}. Next: {somebody}")
+            raise PromotionRefused(f"{found} is not approved: {flaw}. Next: {somebody}", str(found))
         said = [a for a in now.approvals if (a.approver, a.digest) == (self.actor, body.digest)]
         if any(approval.at <= self.now <= approval.at + rules.approvals.last for approval in said):
             return
@@ -124,7 +124,8 @@ class Book:
         body = self._word(found, text)
         flaw = cannot_approve(self.actor, self.standing(found).authors, self.rules(found.model))
         if flaw:
-            raise PromotionRefused(f"{found} is not rejected: {flaw}. Next: somebody else runs slipway reject {found}")
+            somebody = f"somebody else runs slipway reject {found}"
+            raise PromotionRefused(f"{found} is not rejected: {flaw}. Next: {somebody}", str(found))
         self.write(Kind.REJECTED, found.model, found.number, body)
 
     def take_withdrawal(self, found: Found, text: str) -> None:
@@ -132,16 +133,18 @@ class Book:
         now, body = self.standing(found), self._word(found, text)
         said = {a.approver.name for a in now.approvals} | {r.by.name for r in now.rejections}
         if self.actor.name not in said:
-            raise PromotionRefused(f"{self.actor.name} said nothing about {found} that could be withdrawn")
+            raise PromotionRefused(f"{self.actor.name} said nothing about {found} that could be withdrawn. "
+                                   f"Next: slipway history {found.model}", str(found))
         self.write(Kind.WITHDRAWN, found.model, found.number, body)
 
     def _word(self, found: Found, text: str) -> WordBody:
         shape = word_of(text)
         evidence = self.standing(found).evidence
         if evidence is None:
-            raise PromotionRefused(f"{found} cannot be judged: never checked. Next: slipway check {found}")
+            raise PromotionRefused(f"{found} cannot be judged: never checked. Next: slipway check {found}", str(found))
         if shape.digest not in (None, evidence.digest):
-            raise PromotionRefused(f"{found} was checked again, with other bytes. Next: slipway history {found.model}")
+            again = f"{found} was checked again, with other bytes"
+            raise PromotionRefused(f"{again}. Next: slipway history {found.model}", str(found))
         return WordBody(digest=evidence.digest, evidence=evidence.entry, comment=shape.comment)
 
     # --- what happens to versions

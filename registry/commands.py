@@ -95,14 +95,19 @@ def _tell(found: ModelVersion, line: str, as_json: bool, **told: object) -> None
 
 
 def _table(version: ModelVersion, evidence: Evidence) -> str:
+    from registry.weighing import notes
+
     rows = [(_MARKS[verdict.outcome], verdict.gate, verdict.reason) for verdict in evidence.verdicts]
     width = max((len(gate) for _, gate, _ in rows), default=0)
     lines = [f"{version}  sha256 {evidence.digest[:12]}  {evidence.rows} held-out rows"]
     lines += [f"  {mark:<8}{gate:<{width + 2}}{reason}" for mark, gate, reason in rows]
+    lines += [f"  {'note':<8}{gate:<{width + 2}}{said}" for gate, said in notes(evidence.measured)]
     return "\n".join([*lines, "every gate passed" if evidence.passed else "not every gate passed"])
 
 
 def _evidence_json(version: ModelVersion, evidence: Evidence) -> dict[str, object]:
+    from registry.weighing import notes
+
     return {
         "version": str(version),
         "digest": evidence.digest,
@@ -113,6 +118,7 @@ def _evidence_json(version: ModelVersion, evidence: Evidence) -> dict[str, objec
              "interval": v.interval}
             for v in evidence.verdicts
         ],
+        "notes": [{"gate": gate, "note": said} for gate, said in notes(evidence.measured)],
         "measures": {measure.name: measure.value for measure in evidence.measures},
         "paired": asdict(evidence.paired) if evidence.paired else None,
         "measured": asdict(evidence.measured) if evidence.measured else None,

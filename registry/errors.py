@@ -27,6 +27,11 @@ class RegistryError(Exception):
 class PromotionRefused(RegistryError):
     """The registry decided against a move; every reason is in the message."""
 
+    def __init__(self, message: str, about: str = "") -> None:
+        """`about`: the model/version whose page shows what to do, where the message says what to do next."""
+        super().__init__(message)
+        self.about = about
+
 
 class ReleaseMissing(RegistryError):
     """Nothing stands in that stage that the ledger vouches for."""

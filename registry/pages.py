@@ -21,6 +21,7 @@ from registry import telling
 from registry.identity import current_actor
 from registry.ledger import Entry
 from registry.views import Refusal, Shown, side_by_side, slices
+from registry.weighing import notes
 from registry.wire import WordShape
 
 _PAGES = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True)
@@ -137,7 +138,7 @@ def _version(server: Server, model: str, number: int, said: str, status: int = 2
         server, "version.html", status, row=row, champion=champion, said=said,
         measures=side_by_side(row, champion), slices=slices(row),
         run=_run_of(server, row, champion), history=[(entry, telling.told(entry)) for entry in entries],
-        glass=telling.GLASS,
+        glass=telling.GLASS, notes=list(notes(row.standing.evidence.measured)) if row.standing.evidence else [],
     )  # fmt: skip
 
 

@@ -105,10 +105,10 @@ def _rules(shape: RulesShape, whole: PolicyShape) -> StageRules:
 
 def _measured_rules(gates: GatesShape) -> MeasuredRules:
     """The rules of what is measured beyond figures; a null in the file takes one away."""
-    cut, needs = gates.slices, gates.dependencies
+    cut, needs, sure = gates.slices, gates.dependencies, gates.calibration
     return MeasuredRules(
         slices=SliceRule(_set(cut.floors), cut.error_ratio, cut.smallest, tuple(cut.required)) if cut else None,
-        calibration=CalibrationRule(**gates.calibration.model_dump()) if gates.calibration else None,
+        calibration=CalibrationRule(sure.error, sure.brier, sure.probabilities == "required") if sure else None,
         overlap=OverlapRule(**gates.overlap.model_dump()) if gates.overlap else None,
         compatible=gates.signature is not None,
         dependencies=DependencyRule(needs.pinned, tuple(needs.allow), tuple(needs.deny), needs.unknown == "block")

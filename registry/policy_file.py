@@ -35,7 +35,7 @@ BUILT_IN: Mapping[str, Any] = {
                 "*.skops", "*.onnx", "*.ubj", "*.lgb",
             ],
             "slices": {"floors": {"accuracy": 0.50}, "error_ratio": 2.0, "smallest": 30, "required": []},
-            "calibration": {"error": 0.20, "brier": None},
+            "calibration": {"error": 0.20, "brier": None, "probabilities": "required"},
             "overlap": {"copies": 0.0, "alike": 0.10},
             "signature": "compatible",
             "dependencies": {
@@ -96,6 +96,7 @@ class CalibrationShape(_Shape):
 
     error: Share | None = 0.20
     brier: Annotated[float, Field(ge=0, le=2)] | None = None
+    probabilities: Literal["required", "where_given"] = "required"
 
 
 class OverlapShape(_Shape):

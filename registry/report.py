@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from registry.measured import Slice
+from registry.weighing import notes
 from registry.words import Evidence, ModelVersion
 
 TITLES = {"beside.png": "Measures", "confusion.png": "Confusion", "precision_recall.png": "Precision and recall",
@@ -18,6 +19,7 @@ def markdown(version: ModelVersion, evidence: Evidence) -> str:
     word = "every gate passed" if evidence.passed else "**not every gate passed**"
     head = f"## {version}: {word}\n\nsha256 `{evidence.digest[:12]}`, {evidence.rows} held-out rows, by {evidence.by}"
     rows = [(v.gate, v.outcome.value, v.reason) for v in evidence.verdicts]
+    rows += [(gate, "note", said) for gate, said in notes(evidence.measured)]
     return "\n".join([head, "", *_table(("gate", "verdict", "numbers"), rows), *_slices(evidence)]) + "\n"
 
 
@@ -37,7 +39,7 @@ def html(version: ModelVersion, evidence: Evidence, champion: str, figures: Mapp
     pages = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True)
     return pages.get_template("report.html").render(
         version=str(version), evidence=evidence, champion=champion, slices=slices, slice_names=_measures_of(slices),
-        figures=shown)
+        figures=shown, notes=list(notes(evidence.measured)))
 
 
 def write(into: Path, version: ModelVersion, evidence: Evidence, champion: str, figures: Mapping[str, bytes]) -> None:

@@ -129,7 +129,7 @@ class GovernedStore(StoreRows):
             )  # fmt: skip
             decision = decide(case, book.rules(found.model, target), book.now)
             if not decision:
-                raise PromotionRefused(str(decision))
+                raise PromotionRefused(str(decision), case.subject)
             there = [r for n, r in rows.items() if n != found.number and r.current_stage == target.value]
             displaced = sorted(there, key=lambda r: r.version) if target.alias else []
             book.move(case, decision, tuple(int(r.version) for r in displaced), via)
@@ -177,7 +177,7 @@ class GovernedStore(StoreRows):
             elif tag.key in TAKERS:
                 TAKERS[tag.key](book, found, text)
             else:
-                raise PromotionRefused(f"tag {tag.key} is slipway's alone. Next: slipway approve {found}")
+                raise PromotionRefused(f"tag {tag.key} is slipway's alone. Next: slipway approve {found}", str(found))
             self._show(book, found)
 
     def delete_model_version_tag(self, name: str, version: int | str, key: str) -> None:

@@ -21,7 +21,7 @@ from mlflow.store.model_registry.dbmodels.models import SqlModelVersion
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy.orm import Session
 
-from registry import plain_tables, policy, tables
+from registry import in_browser, plain_tables, policy, tables
 from registry.book import Book, Found
 from registry.errors import PolicyInvalid, PromotionRefused
 from registry.freeze import overlap, stored_at, whole
@@ -81,7 +81,8 @@ class StoreRows(Ledgered, SqlAlchemyStore):
             try:
                 yield OpenBook(chain, current_actor(), self._clock(), current_call(), session)
             except PromotionRefused as error:
-                raise MlflowException(str(error), error_code=PERMISSION_DENIED) from error
+                told = f"{error}{in_browser.page(error.about)}"
+                raise MlflowException(told, error_code=PERMISSION_DENIED) from error
             except (PolicyInvalid, ValueError) as error:
                 # 400, not 500: a client would retry that for minutes.
                 raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from error

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from registry.gates import Champion
 
 _SHOWN = 3
+# So many golden requests at least say something of all others; training logs 32.
+FEW_GOLDEN, ENOUGH_GOLDEN = 8, 32
+_NO_PROBABILITIES = ("calibration not measured: it answers with classes alone (log it with its probabilities, or say "
+                     "`calibration: {probabilities: where_given}` for it in policy.yaml)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +39,11 @@ class SliceRule:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationRule:
-    """The largest calibration error and Brier score; None: any."""
+    """The largest calibration error and Brier score; None: any. `required`: of classes without probabilities too."""
 
     error: float | None
     brier: float | None
+    required: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +164,15 @@ def _lowest(judged: Sequence[Slice], whole: float | None) -> str:
 
 
 def calibration(measured: Measured, rule: CalibrationRule) -> Iterator[Verdict]:
-    """Do probabilities mean what they say? Only asked of a model that answers with probabilities."""
-    if measured.answers != "probabilities":
-        yield _passed("calibration", f"answers with {measured.answers}: no probabilities to hold to")
+    """Do probabilities mean what they say? Numbers claim none; classes without them leave it unknown."""
+    if rule.error is None and rule.brier is None:
+        return
+    if measured.answers == "numbers":
+        yield _passed("calibration", "answers with numbers, which claim no probability")
+        return
+    if measured.answers == "classes":
+        yield _passed("calibration", "answers with classes alone, which the policy lets be (where_given)") \
+            if not rule.required else _unknown("calibration", _NO_PROBABILITIES)
         return
     found: Calibration | None = measured.calibration
     if found is None:
@@ -240,7 +251,8 @@ def serving(found: Rehearsal | None, rule: ServingRule, why: str) -> Iterator[Ve
     text = (f"{found.alike} of {found.golden} golden requests answered alike, difference {found.difference:.1e} "
             f"(at most {found.tolerance:.0e})")
     if not found.golden:
-        yield _unknown("serving", "no golden requests to compare answers on")
+        yield _unknown("serving", f"no golden requests to compare answers on (log it with an input_example of "
+                       f"{ENOUGH_GOLDEN} rows)")
         return
     good = found.alike == found.golden and found.difference <= found.tolerance
     yield Verdict("serving", Outcome.PASSED if good else Outcome.FAILED, text, found.difference, found.tolerance)
@@ -277,6 +289,14 @@ def formats(measured: Measured, files: Sequence[str], allowed: Sequence[str]) ->
     if bad:
         return Verdict("formats", Outcome.FAILED, _some(bad))
     return _passed("formats", f"{len(files)} files looked into: allowed formats, no code, no custom objects")
+
+
+def notes(measured: Measured | None) -> Iterator[tuple[str, str]]:
+    """What is worth saying of a gate whatever its verdict, and what to do about it? Decides nothing."""
+    rehearsed = measured.rehearsal if measured else None
+    if rehearsed and 0 < rehearsed.golden < FEW_GOLDEN:
+        yield "serving", (f"{_counted(rehearsed.golden, 'golden request')} tell little of how it answers all others; "
+                          f"log it with an input_example of {ENOUGH_GOLDEN} rows")
 
 
 def _passed(gate: str, reason: str) -> Verdict:

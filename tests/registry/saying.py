@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from registry.digest import digest_of
-from registry.measured import Compatibility, Dependency, Measured, Overlap, Rehearsal, Scan
+from registry.measured import Calibration, Compatibility, Dependency, Figure, Measured, Overlap, Rehearsal, Scan
 from registry.wire import EvidenceShape, FileShape, PairedShape
 from registry.words import FileDigest
 
@@ -19,7 +19,9 @@ def evidence(letter: str = "a", good: bool = True, paired: tuple[int, str] | Non
         paired=PairedShape(champion=paired[0], champion_digest=paired[1], rows=100, only_candidate=1, only_champion=1)
         if paired else None,
         measured=Measured(
-            answers="classes", overlap=Overlap(100, 400, 0, 0, "d" * 64),
+            answers="probabilities",
+            calibration=Calibration(15, Figure(0.01, 0.0, 0.02), Figure(0.1, 0.08, 0.12)),
+            overlap=Overlap(100, 400, 0, 0, "d" * 64),
             compatibility=Compatibility(1, 1, *(paired or (None, None))),
             dependencies=(Dependency("numpy", "2.4.6", "BSD-3-Clause"),),
             rehearsal=Rehearsal(golden=8, alike=8, tolerance=1e-4, p50_ms=1, p99_ms=2, memory_mb=66, bundle_mb=1),

@@ -97,7 +97,8 @@ def read_as_a_report(browser: WebDriver, found: Evidence) -> None:
     assert "against champion 1 (95 %" in page
     assert "colour=red 67" in page
     pictures = browser.find_elements(By.TAG_NAME, "img")
-    assert [picture.get_attribute("alt") for picture in pictures] == ["Measures", "Confusion"]
+    titles = ["Measures", "Confusion", "Precision and recall", "Calibration"]
+    assert [picture.get_attribute("alt") for picture in pictures] == titles
     wait(browser, lambda _: all(int(str(one.get_property("naturalWidth"))) > 0 for one in pictures), "the figures")
 
 
@@ -137,7 +138,9 @@ def test_the_registry_ui_refuses_author_ci_and_admin_and_obeys_a_reviewer(
                      ("root", "root is not among the policy's approvers")):  # fmt: skip
         ui.begin_move(who, "ui", "Production")
         ui.confirm_move()
-        assert why in saying(browser, "ui/1 may not enter Production")
+        told = saying(browser, "ui/1 may not enter Production")
+        assert why in told
+        assert f"Next: slipway approve ui/1; in a browser: {logins}/slipway/approvals/ui/1" in told
         wait(browser, lambda b: not b.execute_script(MOVING), "the reason in its place")
         browser.save_screenshot(str(pictures / f"refused-in-the-ui-{who}.png"))
         ui.close()

@@ -18,6 +18,7 @@ from registry import (
     ModelUnusable,
     ModelVersion,
     Outcome,
+    PromotionRefused,
     RegistryError,
     Stage,
     check,
@@ -69,13 +70,15 @@ def shifted(world: World, by: float) -> ModelVersion:
 
 
 def logged(
-    world: World, model: Any, held_out: Any, truth: Any, name: str = "images", kind: str = "classification"
+    world: World, model: Any, held_out: Any, truth: Any, name: str = "images", kind: str = "classification",
+    answers: str = "",
 ) -> ModelVersion:
     """Log and register a fitted model with its held-out rows."""
     with mlflow.start_run() as run:
         info = mlflow.sklearn.log_model(
             model, name="model", pip_requirements=[], input_example=held_out[:2],
             metadata={"slipway": {"schema": 1, "kind": kind, "labels": LABELS}},
+            pyfunc_predict_fn=answers or ("predict_proba" if kind == "classification" else "predict"),
         )  # fmt: skip
         log_rows(world.folder, {"values": held_out}, truth, {"values": points(1, 400)[0]}, points(1, 400)[1])
     return register_candidate(name, run_id=run.info.run_id, source=info.model_uri)
@@ -232,6 +235,25 @@ def test_the_difference_in_accuracy_is_the_discordant_pairs(rows: list[tuple[int
     truth, mine, theirs = (np.array(column) for column in zip(*rows, strict=True))
     mine_only, theirs_only = discordant(truth, mine, theirs)
     assert mine_only - theirs_only == int((mine == truth).sum()) - int((theirs == truth).sum())
+
+
+# --- what could not be measured
+
+
+def test_classes_without_probabilities_leave_calibration_unknown_and_a_policy_may_let_them_be(world: World) -> None:
+    connect()
+    version = logged(world, LogisticRegression().fit(*points(1, 400)), *points(3, ROWS), answers="predict")
+    checked = CliRunner().invoke(commands.check, ["images/1"])
+    assert checked.exit_code == 1
+    assert "unknown calibration    calibration not measured: it answers with classes alone (log it" in checked.stdout
+    with pytest.raises(PromotionRefused, match="probabilities: where_given"):
+        mlflow_store.move(version, Stage.STAGING)
+    where_given = "{gates: {calibration: {probabilities: where_given}}}"
+    (world.folder / "policy.yaml").write_text(f"schema: 1\nmodels: {{images: {where_given}}}\n")
+    again = CliRunner().invoke(commands.check, ["images/1"])
+    assert again.exit_code == 0
+    assert "passed  calibration    answers with classes alone, which the policy lets be (where_given)" in again.stdout
+    assert mlflow_store.move(version, Stage.STAGING).stage is Stage.STAGING
 
 
 # --- models that answer with a number

@@ -6,11 +6,12 @@ import json
 import shutil
 from pathlib import Path
 
+import flask
 import mlflow
 import pytest
 import requests
 
-from registry import ReleaseMissing, Stage, check, mlflow_store, release
+from registry import ModelVersion, PromotionRefused, ReleaseMissing, Stage, check, in_browser, mlflow_store, release
 from registry.wire import WordShape
 from tests.registry.servers import running
 from tests.registry.world import World
@@ -25,6 +26,26 @@ def move_in_the_ui(server: str, name: str, version: int, stage: str) -> requests
     )
 
 
+def remote_refusal(version: ModelVersion) -> str:
+    """What a Python client is told."""
+    with pytest.raises(PromotionRefused) as caught:
+        mlflow_store.move(version, Stage.PRODUCTION)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(("path", "origin", "told"), [
+    ("/ajax-api/2.0/x", "", "; in a browser: http://localhost/slipway/approvals/it%27s%20far/1"),
+    ("/below/ajax-api/2.0/x", "https://models.example.com",
+     "; in a browser: https://models.example.com/below/slipway/approvals/it%27s%20far/1"),
+    ("/api/2.0/x", "https://models.example.com", ""),
+])
+def test_a_refusal_in_the_ui_names_the_page_as_the_browser_called_the_server(path: str, origin: str, told: str) -> None:
+    with flask.Flask(__name__).test_request_context(path, headers={"Origin": origin} if origin else {}):
+        assert in_browser.page("it's far/1") == told
+        assert in_browser.page("") == ""
+    assert in_browser.page("it's far/1") == ""
+
+
 def test_the_ui_is_refused_with_a_reason_and_obeyed_once_checked_and_approved(server: str, remote: World) -> None:
     version = remote.candidate("digits")
     refused = move_in_the_ui(server, "digits", 1, "Production")
@@ -32,8 +53,10 @@ def test_the_ui_is_refused_with_a_reason_and_obeyed_once_checked_and_approved(se
     assert refused.json()["error_code"] == "PERMISSION_DENIED"
     assert refused.json()["message"] == (
         "digits/1 may not enter Production: never checked; no approval (author ana does not count). "
-        "Next: slipway check digits/1"
+        f"Next: slipway check digits/1; in a browser: {server}/slipway/approvals/digits/1"
     )
+    by_a_client = remote_refusal(version)
+    assert by_a_client.endswith("Next: slipway check digits/1")
     assert check.check(version).passed
     remote.acting("bo")
     mlflow_store.send_approval(version, WordShape(comment="looked at it"))

@@ -56,9 +56,9 @@ def test_measurements_survive_the_journey_and_unknown_keys_do_not() -> None:
         read(EvidenceShape, text)
 
 
-@pytest.mark.parametrize("gate", ["overlap", "signature", "dependencies", "serving", "formats"])
+@pytest.mark.parametrize("gate", ["overlap", "signature", "dependencies", "serving", "formats", "calibration"])
 def test_what_was_not_measured_is_unknown(gate: str) -> None:
-    blind = Measured("classes", unmeasured={"overlap": "digests were not logged"})
+    blind = Measured("probabilities", unmeasured={"overlap": "digests were not logged"})
     assert outcome(gate, blind) is Outcome.UNKNOWN
 
 
@@ -96,7 +96,22 @@ def test_a_slices_error_is_held_against_that_of_all_rows() -> None:
 def test_probabilities_have_to_mean_what_they_say(error: float, wanted: Outcome) -> None:
     found = Calibration(15, Figure(error, 0.1, 0.3), Figure(0.2, 0.1, 0.3))
     assert outcome("calibration", replace(GOOD, answers="probabilities", calibration=found)) is wanted
-    assert outcome("calibration", replace(GOOD, answers="probabilities")) is Outcome.UNKNOWN
+    assert outcome("calibration", replace(GOOD, answers="probabilities", calibration=None)) is Outcome.UNKNOWN
+
+
+def test_numbers_claim_no_probability_and_where_nothing_is_asked_nothing_is_said() -> None:
+    assert outcome("calibration", replace(GOOD, answers="numbers", calibration=None)) is Outcome.PASSED
+    assert not list(weighing.calibration(replace(GOOD, answers="classes"), weighing.CalibrationRule(None, None)))
+
+
+@pytest.mark.parametrize(("golden", "noted"), [(0, False), (1, True), (7, True), (8, False), (32, False)])
+def test_few_golden_requests_are_noted_and_block_nothing(golden: int, noted: bool) -> None:
+    assert GOOD.rehearsal
+    found = replace(GOOD, rehearsal=replace(GOOD.rehearsal, golden=golden, alike=golden))
+    told = [said for gate, said in weighing.notes(found) if gate == "serving"]
+    assert [said.startswith(f"{golden} golden request") for said in told] == [True] * noted
+    assert outcome("serving", found) is (Outcome.PASSED if golden else Outcome.UNKNOWN)
+    assert not list(weighing.notes(None))
 
 
 @pytest.mark.parametrize(

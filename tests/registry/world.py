@@ -79,7 +79,7 @@ class World:
         held_out, truth = points(3, ROWS)
         with mlflow.start_run() as run:
             mlflow.sklearn.log_model(
-                model, name="model", pip_requirements=[], input_example=held_out[:2],
+                model, name="model", pip_requirements=[], input_example=held_out[:2], pyfunc_predict_fn="predict_proba",
                 metadata={"slipway": {"schema": 1, "task": "images", "kind": "classification", "labels": LABELS}},
             )  # fmt: skip
             log_rows(self.folder, {"values": held_out}, truth, {"values": values}, labels, **slices)
