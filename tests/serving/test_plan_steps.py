@@ -116,7 +116,8 @@ def test_a_new_version_takes_over_by_shares_where_another_one_serves(
     assert ask == AskGolden("slipway-m", "4")
     assert [type(step) for step in takeover] == kinds
     assert takeover[-1] == PointAlias("slipway-m", "production", "4", was)
-    assert takeover[:-1] == [Shift("slipway-m", "production", "4", "2", share, 9.0) for share in shares[: len(takeover) - 1]]
+    before = shares[: len(takeover) - 1]
+    assert takeover[:-1] == [Shift("slipway-m", "production", "4", "2", share, 9.0) for share in before]
 
 
 def test_of_versions_alike_the_newest_serves_and_any_of_equal_layers_will_do(wanted: Wanted) -> None:
