@@ -12,7 +12,7 @@ from serving.localaws import running
 from slipway import quiet_tensorflow
 
 from .record import Stage, StepFailed
-from .services import QUIET, mlflow_server, server_command
+from .services import QUIET, end_as_by_ctrl_c, mlflow_server, server_command
 
 HOME = Path(".slipway/demo").resolve()
 REPORT = Path(".slipway/demo.json")
@@ -26,6 +26,7 @@ def main() -> int:
         print(f"replacing what an earlier demo left in {HOME}")
         shutil.rmtree(HOME)
     quiet_tensorflow()
+    end_as_by_ctrl_c()
     stage = Stage({**QUIET, "PYTHONUNBUFFERED": "1", "GIT_PYTHON_REFRESH": "quiet"})
     try:
         with ExitStack() as services:

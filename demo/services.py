@@ -27,6 +27,19 @@ def server_command(home: Path, port: int) -> list[str]:
             "--artifacts-destination", str(home / "artifacts"), "--app-name", "slipway"]
 
 
+def end_as_by_ctrl_c() -> None:
+    """Let SIGTERM and a closed terminal end this process as Ctrl-C does, so that its servers end with it."""
+    others = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) is not signal.SIG_IGN]  # nohup
+
+    def end(number: int, frame: object) -> None:
+        for one in others:
+            signal.signal(one, signal.SIG_IGN)  # `make` and its terminal may both say it: the stopping is not stopped
+        raise KeyboardInterrupt
+
+    for one in others:
+        signal.signal(one, end)
+
+
 @contextmanager
 def mlflow_server(home: Path, environment: Mapping[str, str] | None = None) -> Iterator[str]:
     """Run an MLflow server while the block lasts; give its address.

@@ -1,4 +1,4 @@
-"""`make ui`: MLflow's own registry UI on what the demo made, until Ctrl-C."""
+"""`make ui`: MLflow's own registry UI on what the demo made, until Ctrl-C or SIGTERM."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import signal
 import sys
 from pathlib import Path
 
-from .services import mlflow_server
+from .services import end_as_by_ctrl_c, mlflow_server
 
 HOME = Path(".slipway/demo").resolve()
 
@@ -16,6 +16,7 @@ def main() -> int:
     if not (HOME / "mlflow.db").is_file():
         print(f"error: nothing in {HOME} yet. Next: make demo", file=sys.stderr)
         return 2
+    end_as_by_ctrl_c()
     print("starting MLflow ...")
     try:
         with mlflow_server(HOME) as address:

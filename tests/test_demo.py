@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -23,3 +24,17 @@ def test_the_demo_takes_a_network_from_training_to_lambda_and_leaves_nothing_run
     assert "never checked" in said["refusals"][0]
     assert "no approval" in said["refusals"][1]
     assert str(ROOT / ".slipway" / "demo") not in subprocess.run(["ps", "axww"], capture_output=True, text=True).stdout
+
+
+def test_the_ui_takes_its_server_along_when_it_is_told_to_end(tmp_path: Path) -> None:
+    home = tmp_path / ".slipway" / "demo"
+    home.mkdir(parents=True)
+    (home / "mlflow.db").touch()
+    with subprocess.Popen([sys.executable, "-m", "demo.ui"], cwd=tmp_path, stdout=subprocess.PIPE, text=True,
+                          env={**os.environ, "PYTHONPATH": str(ROOT)}) as ui:  # fmt: skip
+        assert ui.stdout
+        assert ui.stdout.readline() == "starting MLflow ...\n"
+        assert ui.stdout.readline().startswith("open http://127.0.0.1:")
+        ui.terminate()
+        assert ui.wait(60) == 0
+    assert str(home) not in subprocess.run(["ps", "axww"], capture_output=True, text=True).stdout
