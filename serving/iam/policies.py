@@ -184,7 +184,7 @@ def sagemaker_pruner(names: Names) -> tuple[Statement, ...]:
     models, configs = names.regional("sagemaker", "model/"), names.regional("sagemaker", "endpoint-config/")
     return (
         *_journal(names),
-        Statement("RemoveReleases", ("s3:DeleteObject",), names.s3(*RELEASES)),
+        Statement("RemoveReleases", ("s3:DeleteObject",), names.s3(*RELEASES, f"{SHADOWS}*")),
         *_given_up(names),
         Statement("RemoveModels", ("sagemaker:DeleteModel",), models),
         Statement("RemoveConfigs", ("sagemaker:DescribeEndpointConfig", "sagemaker:DeleteEndpointConfig"), configs),

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,9 @@ from serving.golden import read_golden
 from serving.iam import policy
 from serving.journal import Kind
 from serving.localaws import running
+from serving.plan import DeleteObjects
 from serving.sagemaker_settings import ShadowSettings
-from serving.targets.sagemaker import names
+from serving.targets.sagemaker import leftovers, names
 from serving.targets.sagemaker.execution import SageMakerHands, settled
 from serving.targets.sagemaker.steps import Watch
 from serving.targets.sagemaker.target import SageMakerTarget
@@ -225,6 +226,20 @@ def test_cloudwatch_tells_how_many_took_longer_and_what_came_before_is_not_count
     assert (before.count, seen) == (Count(10, 7, 8), Count(3, 2, 3))
     (limit,) = [limit for limit in limits.limits() if limit.question == "latency"]
     assert limit.rate == pytest.approx(1 / 3), "half of the requests are copied, so a third of the slow ones are copies"
+
+
+def test_what_was_captured_of_trials_that_ended_long_ago_is_pruned(local_aws: None) -> None:
+    bucket, trial = settings_of("old").bucket or "", names.trial_name("old-images", [1])
+    old = [f"shadow/{trial}/old-images/{variant}/2020/01/02/03/a.jsonl" for variant in ("production", "shadow")]
+    stay = [f"shadow/{trial}/old-images/shadow/{datetime.now(UTC):%Y/%m/%d}/03/a.jsonl", "shadow/by-hand",
+            f"shadow/{trial}/old-images-too/shadow/2020/01/02/03/a.jsonl",
+            f"shadow/{trial}/old-images/note", "shadow/old-images-mine/old-images/shadow/2020/01/02/03/a.jsonl",
+            "releases/images/old-images/shadow/2020/01/02/03/a.jsonl"]
+    for key in (*old, *stay):
+        by_hand("s3", "put_object", Bucket=bucket, Key=key, Body=b"{}")
+    steps = leftovers.find(Aws(), "old-images", bucket, [], keep=1, before=date(2020, 1, 3))
+    assert steps == [DeleteObjects(bucket, f"shadow/{trial}", tuple(old))]
+    assert leftovers.find(Aws(), "old-images", bucket, [], keep=1, before=date(2020, 1, 2)) == []
 
 
 def test_a_plan_says_where_times_are_not_judged() -> None:

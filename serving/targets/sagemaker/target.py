@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -102,8 +103,10 @@ class SageMakerTarget:
                 names.archive_key(shipped.model, shipped.digest, shipped.archive))
 
     def leftovers(self, journals: Mapping[str, Sequence[Entry[SageMakerShipped]]], keep: int) -> dict[str, list[Step]]:
-        """Configurations and models that neither the endpoint nor a kept release needs."""
-        return {model: leftovers.find(self.aws, self.place(model), self.logbook(model).bucket, entries, keep)
+        """Configurations and models that neither the endpoint nor a kept release needs, and trials' requests of old."""
+        before = (datetime.now(UTC) - timedelta(days=self.settings.sagemaker.days)).date()
+        return {model: leftovers.find(self.aws, self.place(model), self.logbook(model).bucket, entries, keep=keep,
+                                      before=before)
                 for model, entries in journals.items()}
 
     def bundle_in_service(self, model: str, into: Path) -> Path:
