@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import threading
 import time
 from pathlib import Path
@@ -14,6 +15,8 @@ from serving.localaws.endpoints import EndpointService
 from serving.localaws.errors import LocalAwsError
 from serving.localaws.functions import FunctionService
 from serving.localaws.objects import Objects
+
+_log = logging.getLogger(__name__)
 
 _SCHEMA = 1
 _EVERY_SECONDS = 1.0
@@ -36,6 +39,7 @@ class Keeper:
         self._endpoints = endpoints
         self._lock = _locked(folder / "lock")
         self._last = ""
+        self._failed = ""
         self._stop = threading.Event()
 
     def load(self) -> None:
@@ -67,7 +71,10 @@ class Keeper:
     def stop(self) -> None:
         """Write once more, and then no more."""
         self._stop.set()
-        self._save()
+        try:
+            self._save()
+        except OSError as error:  # whatever runs must be ended nevertheless
+            self._tell(error)
 
     def release(self) -> None:
         """Leave the folder to others."""
@@ -79,6 +86,14 @@ class Keeper:
                 self._save()
             except RuntimeError:
                 continue  # something changed while it was read: the next round has it
+            except OSError as error:  # a full disk may have room again
+                self._tell(error)
+
+    def _tell(self, error: OSError) -> None:
+        if str(error) != self._failed:
+            self._failed = str(error)
+            _log.error("the account cannot be kept in %s: %s. Next: make room there; it is tried again",
+                       self._file.parent, error.strerror)
 
     def _save(self) -> None:
         account = {
@@ -93,7 +108,7 @@ class Keeper:
             draft = self._file.with_suffix(".part")
             draft.write_text(text)
             draft.replace(self._file)
-            self._last = text
+            self._last, self._failed = text, ""
 
 
 def _locked(file: Path) -> IO[str]:

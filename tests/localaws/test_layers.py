@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import uuid
+import zipfile
 from typing import Any
 
 import pytest
@@ -94,7 +96,12 @@ def test_a_layer_that_does_not_exist_is_refused(make_function: Maker) -> None:
 
 
 def test_a_zip_that_is_none_or_leaves_its_folder_is_refused(make_function: Maker) -> None:
-    for content in (b"not a zip", zipped({"../outside.py": ""})):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.py", "x = 1\n" * 200)
+    damaged = bytearray(packed.getvalue())
+    damaged[34:38] = b"\xff" * 4  # the packed bytes begin there, behind a header of 30 and the name
+    for content in (b"not a zip", zipped({"../outside.py": ""}), bytes(damaged)):
         with pytest.raises(ClientError, match="Could not unzip uploaded file"):
             make_function(Code={"ZipFile": content})
 

@@ -117,6 +117,19 @@ def test_a_kill_loses_at_most_the_last_second(tmp_path: Path) -> None:
         assert client_for(environment, "s3").get_object(Bucket=BUCKET, Key="a")["Body"].read() == b"kept"
 
 
+def test_a_state_that_could_not_be_written_for_a_while_is_written_after_that(tmp_path: Path) -> None:
+    (tmp_path / "account.part").mkdir()  # where the next state would be written: fails as a full disk does
+    with running("--state", str(tmp_path)) as environment:
+        client_for(environment, "s3").put_object(Bucket=BUCKET, Key="a", Body=b"kept")
+        time.sleep(2.5)
+        assert not (tmp_path / "account.json").exists()
+        (tmp_path / "account.part").rmdir()
+        until = time.monotonic() + 60
+        while not (tmp_path / "account.json").exists():
+            assert time.monotonic() < until
+            time.sleep(0.1)
+
+
 def test_a_state_that_cannot_be_read_is_told_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "account.json").write_text('{"schema": 99}')
     with pytest.raises(LocalAwsError, match="schema 99, wanted 1"), running("--state", str(tmp_path)):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import io
+import lzma
 import shutil
 import tarfile
 import threading
 import uuid
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,7 +47,7 @@ class ModelData:
             try:
                 with tarfile.open(fileobj=io.BytesIO(content), mode="r:*") as archive:
                     archive.extractall(folder, filter="data")
-            except (tarfile.TarError, EOFError, OSError) as error:
+            except (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
                 raise invalid(f"Failed to extract model data archive from URL {place}: {error}") from error
 
         return self._kept(hashlib.sha256(content).hexdigest(), unpack)

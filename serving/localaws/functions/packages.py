@@ -6,11 +6,13 @@ import base64
 import contextlib
 import hashlib
 import io
+import lzma
 import os
 import shutil
 import threading
 import uuid
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,7 +109,7 @@ class PackageStore:
                     raise _invalid(f"Unzipped size must be smaller than {UNZIPPED_BYTES} bytes")
                 if not home.is_dir():
                     self._extract(archive, content, home)
-        except (zipfile.BadZipFile, OSError, RuntimeError, ValueError) as error:
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, ValueError) as error:
             raise _invalid(
                 "Could not unzip uploaded file. Please check your file, then try to upload again."
             ) from error
