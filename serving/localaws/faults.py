@@ -1,10 +1,13 @@
 """Throttles, errors and lost answers on demand, and a record of the calls that came: for tests of what uses AWS.
 
 POST   /_slipway/faults   {"kind": "lost", "service": "lambda", "operation": "UpdateAlias", "times": 1}
+PUT    /_slipway/faults   the same, instead of those that were asked for before
 GET    /_slipway/calls    [{"service": "lambda", "operation": "UpdateAlias", "status": 200,
                            "path": "/2015-03-31/functions/f/aliases/a", "body": {"FunctionVersion": "2"}}, ...]
 GET    /_slipway/held     the calls whose callers wait because a fault says so
-DELETE /_slipway/faults, DELETE /_slipway/calls   forget them; who waits because of a fault waits no longer
+DELETE /_slipway/faults, DELETE /_slipway/calls   forget them
+
+Who waits because of a fault waits no longer once it was forgotten or another one put instead.
 """
 
 from __future__ import annotations
@@ -163,26 +166,30 @@ class Faults:
     _forgotten: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def expect(self, faults: Iterable[Fault]) -> None:
-        """Make these go wrong from now on."""
+    def expect(self, faults: Iterable[Fault], *, instead: bool = False) -> None:
+        """Make these go wrong from now on; ``instead`` of what was expected before."""
         with self._lock:
+            if instead:
+                self._faults.clear()
             self._faults.extend(faults)
+            self._forgotten += instead
 
     def control(self, request: Request) -> Response:
         """Answer /_slipway/faults, /_slipway/calls and /_slipway/held."""
         held: Any = {"faults": self._faults, "held": self._held}.get(request.path.rpartition("/")[2], self._calls)
         if held is self._held:
             return Response(json.dumps([asdict(item) for item in held]), content_type="application/json")
-        if request.method == "DELETE":
+        if request.method == "DELETE" and held is self._faults:
+            self.expect((), instead=True)
+        elif request.method == "DELETE":
             held.clear()
-            self._forgotten += held is self._faults
-        elif request.method == "POST" and held is self._faults:
+        elif request.method in ("POST", "PUT") and held is self._faults:
             try:
                 given = json.loads(request.get_data())
                 added = [Fault.parse(item) for item in (given if isinstance(given, list) else [given])]
             except (ValueError, TypeError) as error:
                 return Response(f"{error}\n", 400)
-            self.expect(added)
+            self.expect(added, instead=request.method == "PUT")
         shown = [{**asdict(item), **({"kind": item.kind.value} if isinstance(item, Fault) else {})} for item in held]
         return Response(json.dumps(shown), content_type="application/json")
 

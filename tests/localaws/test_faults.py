@@ -122,6 +122,18 @@ def test_what_is_held_is_done_when_the_faults_are_forgotten(control: Control, aw
     assert s3.head_object(Bucket=BUCKET, Key="faults/held")["ContentLength"] == 20_000_000
 
 
+def test_another_fault_instead_lets_go_who_is_held_and_meets_the_next_call(
+    control: Control, aws: dict[str, str], s3: Any
+) -> None:
+    control("POST", "faults", {"kind": "hold", "service": "s3", "operation": "PutObject", "seconds": 60})
+    with subprocess.Popen([sys.executable, "-c", PUTS, BUCKET], env={**os.environ, **aws}) as process:
+        until(lambda: control("GET", "held") != [])
+        control("PUT", "faults", {"kind": "error", "service": "s3", "operation": "ListBuckets"})
+        assert process.wait(30) == 0
+    with pytest.raises(ClientError, match="InternalError"):
+        s3.list_buckets()
+
+
 def until(so: Callable[[], bool]) -> None:
     """Wait until something is so."""
     ends = time.monotonic() + 60

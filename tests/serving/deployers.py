@@ -29,6 +29,7 @@ from serving.execution import execute
 from serving.golden import Golden, read_golden
 from serving.runtime import manifest as manifests
 from serving.targets import open_target
+from serving.targets.sagemaker import watching
 from serving.withdraw import withdraw
 
 from . import recorded
@@ -36,6 +37,7 @@ from .recorded import LOOK
 
 ROOT = Path(__file__).parent.parent.parent
 PROBES = [{"instances": [row.tolist()]} for row in np.random.default_rng(4).uniform(0, 16, (2, 6, 6, 1))]
+LOOK_AT_SHADOWS = 0.2  # seconds; the local AWS's clock is fast
 SERVICES = ("s3", "sts", "lambda", "sagemaker", "sagemaker-runtime", "application-autoscaling", "cloudwatch")
 
 
@@ -178,6 +180,7 @@ def _deployer(home: Path, task: Task) -> None:
     os.environ.update(task.variables)
     if task.lease:
         journal.LEASE = timedelta(seconds=task.lease)
+    watching.LOOK_EVERY = LOOK_AT_SHADOWS
     said = os.open(home / "said", os.O_CREAT | os.O_WRONLY)
     os.dup2(said, 1)
     os.dup2(said, 2)

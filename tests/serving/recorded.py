@@ -56,14 +56,19 @@ def calls() -> list[Call]:
     return [Call(seen["service"], seen["operation"], seen["status"]) for seen in told()]
 
 
+def questions() -> list[tuple[Call, str]]:
+    """Which calls came since `forget`, their status left out, and what did each of them ask?"""
+    return [(Call(seen["service"], seen["operation"], 0), f"{seen['path']} {seen['body']}") for seen in told()]
+
+
 def changing() -> list[Call]:
     """Which of them may have changed something?"""
     return [call for call in calls() if call.changes]
 
 
-def expect(kind: str, call: Call, *, skip: int = 0, seconds: float = 1) -> None:
-    """Once, after so many that go well, a call like this goes wrong."""
-    door("POST", "faults", {
+def expect(kind: str, call: Call, *, skip: int = 0, seconds: float = 1, instead: bool = False) -> None:
+    """Once, after so many that go well, a call like this goes wrong; ``instead`` of what was to go wrong before."""
+    door("PUT" if instead else "POST", "faults", {
         "kind": kind, "service": call.service, "operation": call.operation, "skip": skip, "seconds": seconds})
 
 
@@ -71,9 +76,12 @@ LOOK = 0.01
 ANY = Call("", "", 0)
 
 
-def hold(kind: str, call: Call, *, skip: int) -> None:
-    """Let a call like this wait, after so many others: ``hold`` before it is done, ``late`` after."""
-    expect(kind, call, skip=skip, seconds=120)
+def hold(kind: str, call: Call, *, skip: int, instead: bool = False) -> None:
+    """Let a call like this wait, after so many others: ``hold`` before it is done, ``late`` after.
+
+    ``instead`` of one that waits, which goes on.
+    """
+    expect(kind, call, skip=skip, seconds=120, instead=instead)
 
 
 def held() -> Call | None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -35,9 +34,10 @@ from serving.targets.sagemaker.execution import SageMakerHands
 
 from . import recorded
 from .deployers import Forker
+from .plans import CANARY
 from .recorded import Call
-from .test_deploy import ROOT, environment
-from .test_deploy_killed import CANARY, GUARDED, bundle, forker  # noqa: F401 - fixtures
+from .test_deploy import ROOT
+from .test_deploy_killed import bundle, forker  # noqa: F401 - fixtures
 from .worlds import World
 
 BOTH = pytest.mark.parametrize("target", ["lambda", "sagemaker"])
@@ -230,39 +230,6 @@ def test_a_deployer_leaves_nothing_where_it_ran_that_the_next_one_could_read(
     temporary = [f"{tempfile.gettempdir()}/{prefix}" for prefix in ("slipway-", tempfile.gettempprefix())]
     ours = (f"{deployer.home}/", *temporary, "/dev/")
     assert [path for path in written if not path.startswith(ours)] == []
-    world.end()
-
-
-KINDS = ("throttle", "error", "lost", "late", "delay")
-
-
-@BOTH
-@pytest.mark.parametrize("seed", range(2))
-def test_throttles_errors_lost_answers_and_time_outs_end_in_the_same_state(
-    begin: Callable[..., World], forker: Forker, target: str, seed: int  # noqa: F811
-) -> None:
-    chance = random.Random(seed)  # noqa: S311 - no secret hangs on it
-    options = {"canary": CANARY} if target == "lambda" else {"autoscaling": GUARDED["autoscaling"]}
-    world = begin(target, f"chance-{target}-{seed}", options)
-    recorded.forget()
-    world.run()
-    made = sorted({(call.service, call.operation) for call in recorded.calls()})
-    world.release()
-    recorded.forget()
-    for number, kind in enumerate((*chance.choices(KINDS), *KINDS)):
-        call = Call(*chance.choice(made), 0)
-        recorded.expect(kind, call, skip=chance.randrange(2) if number % 2 else 0, seconds=3)
-    # Answers that come after three seconds come too late.
-    task = replace(world.task(), variables={"AWS_MAX_ATTEMPTS": "2", "SLIPWAY_READ_TIMEOUT": "2"})
-    ends = [forker.start(task).result()]
-    while ends[-1] != 0:
-        assert isinstance(ends[-1], int) or ends[-1][0] in ("AwsFailed", "AwsConflict", "GoldenFailed"), ends
-        assert len(ends) < 20, ends
-        ends.append(forker.start(task).result())
-    recorded.forget()
-    world.require_whole()
-    with environment(AWS_MAX_ATTEMPTS="1"):
-        assert world.run() == 0
     world.end()
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 import os
 import shutil
+import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +16,8 @@ from typing import Any
 import boto3
 
 from serving import Aws, Bundle, Settings
-from serving.errors import NotDeployed
+from serving.errors import AwsFailed, NotDeployed
+from serving.golden import read_golden
 from serving.journal import Entry, Kind, deployed
 from serving.runtime import manifest as manifests
 from serving.target import Prunable
@@ -28,6 +33,29 @@ IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/slipway-server:0.1"
 def service(name: str) -> Any:
     """A plain client of the local AWS."""
     return boto3.client(name, endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+
+
+class Asking:
+    """Somebody who asks an endpoint all the time, whatever it answers."""
+
+    def __init__(self, endpoint: str, rows: Any) -> None:
+        self._endpoint, self._done = endpoint, threading.Event()
+        self._bodies = [json.dumps({"instances": [row.tolist()]}).encode() for row in rows]
+        self._thread = threading.Thread(target=self._ask, daemon=True)
+        self._thread.start()
+
+    def _ask(self) -> None:
+        aws, turn = Aws(), 0
+        while not self._done.is_set():
+            turn += 1
+            with contextlib.suppress(AwsFailed):
+                aws.endpoints.invoke(self._endpoint, self._bodies[turn % len(self._bodies)])
+            time.sleep(0.03)
+
+    def end(self) -> None:
+        """Ask no more."""
+        self._done.set()
+        self._thread.join(20)
 
 
 @dataclass(slots=True)
@@ -47,6 +75,7 @@ class World:
     probed: bool = False
     version: int = 0
     folders: dict[int, Path] = field(default_factory=dict)
+    _asking: Asking | None = None
 
     def __post_init__(self) -> None:
         service("s3").create_bucket(Bucket=f"{self.prefix}-bucket")
@@ -80,6 +109,15 @@ class World:
     def run(self, act: str = "deploy") -> int:
         """Let a deployer do it; how many steps it took."""
         return self.forker.run(self.task(act))
+
+    def let_ask(self, *, all_the_time: bool) -> None:
+        """From now on somebody asks the endpoint all the time, or nobody does."""
+        if all_the_time and self._asking is None:
+            rows = read_golden(self.bundle.folder / "golden.npz").inputs["image"]
+            self._asking = Asking(f"{self.prefix}-images", rows)
+        elif not all_the_time and self._asking is not None:
+            self._asking.end()
+            self._asking = None
 
     def served(self) -> set[str]:
         """The digests of all that answers anybody now."""
@@ -156,6 +194,7 @@ class World:
 
     def end(self) -> None:
         """Delete what runs: its processes end."""
+        self.let_ask(all_the_time=False)
         if self.target == "lambda":
             if Aws().functions.state(f"{self.prefix}-images"):
                 service("lambda").delete_function(FunctionName=f"{self.prefix}-images")
