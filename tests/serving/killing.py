@@ -14,7 +14,6 @@ that read, lets nobody be killed twice in a row, and has the next deployer find 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +22,8 @@ from .deployers import Deployer
 from .recorded import Call
 from .worlds import World
 
+# Leave nothing out.
+EVERY = os.environ.get("SLIPWAY_KILL") == "all"
 # How many deployments before the next ones get a world of their own: they read the whole journal.
 OLD = 24
 
@@ -44,24 +45,17 @@ class Point:
         return f"{self.call.operation} {self.skip}" + (f", after {self.after}" if self.after else "")
 
 
-# Leave nothing out.
-EVERY = os.environ.get("SLIPWAY_KILL") == "all"
-# What a look at metrics asks differs by nothing but the time.
-TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+")
-
-
 def points(made: Sequence[tuple[Call, str]]) -> Iterator[Point]:
     """Which calls of a run can be met again in another run? Each comes with what it asks."""
     last, changed = None, list[Call]()
     looked = list[tuple[Call, str]]()  # since the last change
-    for call, asked in made:
+    for call, question in made:
         if call.changes:
             last = Point(call, changed.count(call))
             changed.append(call)
             looked.clear()
             yield last
             continue
-        question = TIME.sub("", asked)
         alike = [before for other, before in looked if other == call]
         looked.append((call, question))
         if question not in alike and len(set(alike)) == len(alike):

@@ -57,8 +57,12 @@ def calls() -> list[Call]:
 
 
 def questions() -> list[tuple[Call, str]]:
-    """Which calls came since `forget`, their status left out, and what did each of them ask?"""
-    return [(Call(seen["service"], seen["operation"], 0), f"{seen['path']} {seen['body']}") for seen in told()]
+    """Which calls came since `forget`, their status left out, and what did each of them ask, whenever it asked?"""
+    found = list[tuple[Call, str]]()
+    for seen in told():
+        asked = {name: value for name, value in seen["body"].items() if name not in ("StartTime", "EndTime")}
+        found.append((Call(seen["service"], seen["operation"], 0), f"{seen['path']} {asked}"))
+    return found
 
 
 def changing() -> list[Call]:
