@@ -54,6 +54,7 @@ def plainly(uri: str, known: Login) -> Ask:
     """Ask by GET, with a name and password, a token, or nothing."""
 
     def ask(path: str, params: Mapping[str, str]) -> Answer:
+        """Ask once, for the claimed name."""
         try:
             answer = requests.get(
                 f"{uri.rstrip('/')}{path}", params=params, headers={HEADER: claimed_name(), **known.headers},

@@ -96,6 +96,7 @@ def to_webhook(url: str, secret: str | None) -> Deliver:
     """Deliver entries by POST; an answer other than 2xx is a failure."""
 
     def deliver(entry: Entry) -> tuple[Event, str | None]:
+        """POST one entry; the event, and why it was not accepted, if it was not."""
         event = event_of(entry, url)
         try:
             signed = headers(event, secret, datetime.now(UTC))
@@ -111,6 +112,7 @@ def to_command(command: str) -> Deliver:
     """Run a command at every release, `{model}` and `{version}` filled in; other entries pass by."""
 
     def deliver(entry: Entry) -> tuple[Event, str | None]:
+        """Run it for one entry; the event, and why it was not accepted, if it was not."""
         event = event_of(entry, command)
         if not released(entry):
             return event, None

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 
-from .commands import CONFIG, JSON, opened
+from .commands import CONFIG, JSON, MODEL, opened
 
 
 @click.command(epilog="Example: slipway batch images --input s3://my-bucket/days/1/ --output s3://my-bucket/answers/1")
-@click.argument("model")
+@MODEL
 @click.option("--input", "source", required=True, help="S3 prefix; every object under it is one request.")
 @click.option("--output", "to", required=True, help="S3 address; the answer to NAME lies there as NAME.out.")
 @click.option("--type", "kind", default="application/json", show_default=True,

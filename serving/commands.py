@@ -20,6 +20,18 @@ if TYPE_CHECKING:
     from .config import Settings
     from .traffic import Judged
 
+
+def model_named(ctx: click.Context, _: click.Parameter, said: str | None) -> str | None:
+    """Is it a model that is named, and not one of its versions? Which of them is meant follows from its stage."""
+    if said is None or "/" not in said:
+        return said
+    model, version = said.split("/", 1)
+    to = f" --to {version}" if ctx.info_name == "rollback" else ""
+    meant = "" if to else ": what stands in Production, or serves, is meant"
+    raise click.UsageError(f"found {said}, wanted a model's name{meant}. Next: slipway {ctx.info_name} {model}{to}")
+
+
+MODEL = click.argument("model", callback=model_named)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for a machine.")
 TARGET = click.option("--target", type=click.Choice(TARGETS), default="lambda", show_default=True,
                       help="Where it shall serve.")
@@ -45,7 +57,7 @@ def _say(line: str) -> None:
 
 
 @click.command(epilog="Example: slipway plan images --target lambda")
-@click.argument("model")
+@MODEL
 @TARGET
 @SIGN
 @CONFIG
@@ -74,7 +86,7 @@ def plan(model: str, target: str, key: Path | None, config: Path | None, as_json
 
 
 @click.command(epilog="Example: slipway deploy images --target lambda")
-@click.argument("model")
+@MODEL
 @TARGET
 @click.option("--probe", type=click.File("rb"),
               help="JSON lines: requests that a canary asks of the old and the new version, to compare their answers.")
@@ -161,7 +173,7 @@ def _probes(lines: IO[bytes]) -> list[Any]:
 
 
 @click.command(epilog="Example: slipway rollback images --to 2")
-@click.argument("model")
+@MODEL
 @click.option("--to", "version", type=int, help="A version that was in service before; the previous one without it.")
 @click.option("--dry-run", is_flag=True, help="Show the plan and change nothing.")
 @DEPLOYED
@@ -194,7 +206,7 @@ def rollback(
 
 
 @click.command(epilog="Example: slipway verify images")
-@click.argument("model")
+@MODEL
 @DEPLOYED
 @click.option("--key", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               envvar="SLIPWAY_VERIFY_KEY", help="A public key: what serves must be signed by its owner.")
@@ -220,7 +232,7 @@ def verify(model: str, target: str | None, key: Path | None, config: Path | None
 
 
 @click.command(epilog="Example: slipway status images")
-@click.argument("model", required=False)
+@click.argument("model", required=False, callback=model_named)
 @CONFIG
 @JSON
 def status(model: str | None, config: Path | None, as_json: bool) -> None:
@@ -247,7 +259,7 @@ def status(model: str | None, config: Path | None, as_json: bool) -> None:
 Example:
   slipway invoke images --file digits.json
   echo '{"instances": [[0.1, 0.2]]}' | slipway invoke iris --file -""")
-@click.argument("model")
+@MODEL
 @click.option("--file", "body", type=click.File("rb"), required=True,
               help='JSON such as {"instances": [...]}; - reads standard input.')
 @DEPLOYED

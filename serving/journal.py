@@ -208,7 +208,7 @@ def way_back(entries: Sequence[Entry[S]], version: int | None = None) -> Entry[S
     done = newest_deployed(entries)
     current = next(done, None)
     if current is None:
-        raise Refused("nothing was deployed yet, so there is nothing to return to")
+        raise Refused("nothing was deployed yet, so there is nothing to return to. Next: slipway deploy MODEL")
     if version == current.shipped.version:
         return current
     known, now = set(), f"{current.shipped.model}/{current.shipped.version}"

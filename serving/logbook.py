@@ -10,7 +10,7 @@ from typing import Generic
 from . import journal
 from .aws import Aws
 from .config import Settings
-from .errors import AwsConflict
+from .errors import AwsConflict, AwsMissing
 from .history import History, keys_of
 from .journal import Entry, Kind, S, Shipped, this_process
 from .names import DEPLOYMENTS, after_journal, deployed_models, entry_key, journal_prefix
@@ -92,11 +92,20 @@ def note(
 
 
 def deployed_in(aws: Aws, bucket: str, under: str = DEPLOYMENTS) -> dict[str, tuple[str, ...]]:
-    """Which models were ever deployed, and to which targets? What is left of a journal at a page's end is skipped."""
+    """Which models were ever deployed, and to which targets? What is left of a journal at a page's end is skipped.
+
+    Raises:
+        AwsMissing: there is no bucket.
+    """
     found: set[str] = set()
     after, more = "", True
     while more:
-        keys, more = aws.storage.page(bucket, under, after)
+        try:
+            keys, more = aws.storage.page(bucket, under, after)
+        except AwsMissing as error:
+            raise AwsMissing(f"there is no bucket {bucket}, where releases and their journals lie (region "
+                             f"{aws.region}). Next: the right region (AWS_REGION), account or bucket (slipway.yaml); "
+                             "or slipway iam --cloudformation prints a stack that makes it", code=error.code) from None
         found |= {key.rpartition("/")[0] + "/" for key in keys}
         after = after_journal(keys[-1]) if keys else ""
     return deployed_models(found)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .commands import CONFIG, JSON, opened
+from .commands import CONFIG, JSON, MODEL, opened
 
 if TYPE_CHECKING:
     from .aws import Aws
@@ -96,7 +96,7 @@ def _policies(asked: _Asked, aws: Aws, settings: Settings) -> Any:
 
 
 @click.command(epilog="Example: slipway logs images --follow --since 1h")
-@click.argument("model")
+@MODEL
 @click.option("--target", type=PLACES, help="Where it serves; needed only where it serves in more than one place.")
 @click.option("--follow", is_flag=True, help="Go on showing what is written, until Ctrl-C.")
 @click.option("--since", default="10m", show_default=True, help="How far back: 90s, 10m, 2h, 1d.")

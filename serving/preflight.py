@@ -85,7 +85,8 @@ def readable(calls: Mapping[str, Callable[[], object]], target: str) -> list[Che
         except AwsMissing as error:
             if error.code == "NoSuchBucket":
                 return [Check("bucket", "missing", f"{error}. Next: slipway iam --cloudformation prints a stack that "
-                                                   "makes it, or name another in slipway.yaml")]
+                                                   "makes it; or name another in slipway.yaml, or the region where "
+                                                   "it is (AWS_REGION)")]
         except AwsFailed as error:
             if error.code not in DENIED:
                 raise

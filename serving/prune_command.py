@@ -9,11 +9,11 @@ from pathlib import Path
 
 import click
 
-from .commands import CONFIG, JSON, opened
+from .commands import CONFIG, JSON, model_named, opened
 
 
 @click.command(epilog="Example: slipway prune images --keep 5")
-@click.argument("model", required=False)
+@click.argument("model", required=False, callback=model_named)
 @click.option("--keep", type=click.IntRange(min=1), default=3, show_default=True,
               help="How many releases stay; what serves and the way back always do.")
 @click.option("--dry-run", is_flag=True, help="Show the plan and change nothing.")

@@ -209,6 +209,22 @@ def test_a_mistyped_name_is_answered_with_the_nearest_deployed_one(world: Path) 
         assert "; the nearest name is images. Next: " in str(slip(*command, stdin=b"{}").exception), command
 
 
+def test_a_version_where_a_model_is_wanted_is_told_so_and_asks_nobody(counting: list[str]) -> None:
+    for command in ("deploy", "plan", "verify", "status", "prune", "logs"):
+        result = slip(command, "images/1")
+        assert (result.exit_code, result.output[-40:].split("Next: ")[-1]) == (2, f"slipway {command} images\n")
+    assert slip("rollback", "images/1").output.endswith("Next: slipway rollback images --to 1\n")
+    assert counting == []
+
+
+def test_a_bucket_that_is_not_there_is_told_with_its_region(world: Path) -> None:
+    with environment(AWS_REGION="eu-west-1", AWS_DEFAULT_REGION="eu-west-1"):
+        for command in (["status"], ["status", "images"], ["verify", "images"], ["prune"]):
+            said = str(slip(*command).exception)
+            assert said.startswith("there is no bucket slipway-123456789012-eu-west-1, "), command
+            assert "(region eu-west-1). Next: the right region" in said
+
+
 def test_a_version_that_answers_its_golden_requests_wrongly_never_gets_the_alias(world: Path) -> None:
     golden = Golden({"image": np.zeros((1, 6, 6, 1), np.float32)}, {"probabilities": np.ones((1, 3), np.float32)})
     plan = Plan("", (AskGolden("slipway-images", "1"), PointAlias("slipway-images", "wrong", "1", None)))

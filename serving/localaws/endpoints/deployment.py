@@ -53,7 +53,7 @@ class Blueprint:
         recipe = shop.images.recipe(image)
         if recipe is None:
             raise StartFailed(
-                f"slipway local has no command for the image {image}. Next: slipway local --image 'PATTERN=COMMAND'"
+                f"slipway local has no command for the image {image} (--image 'PATTERN=COMMAND' names one)"
             )
         try:
             model: Path = shop.models.fetch(self.container)
