@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from mlflow.entities.model_registry import ModelVersionTag
 from mlflow.exceptions import MlflowException
+from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 
 from registry.ledger import Kind
 from registry.store import GovernedStore
@@ -110,3 +111,33 @@ def test_only_who_stood_in_that_stage_is_displaced(store: GovernedStore) -> None
         1: ("Production", ["champion"]), 2: ("Archived", []), 3: ("Staging", ["challenger"])}  # fmt: skip
     assert move(store, 3, "Production") == ["champion"]
     assert stands(store) == {1: ("Archived", []), 2: ("Archived", []), 3: ("Production", ["champion"])}
+
+
+def test_what_was_adopted_where_it_stands_is_decided_once_before_it_counts_as_standing_there(
+    store: GovernedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = SqlAlchemyStore(store.db_uri)
+    plain.create_registered_model("old")
+    for _ in range(2):
+        plain.create_model_version("old", "s3://bucket/old")
+    plain.transition_model_version_stage("old", "1", "Production", False)
+    plain.set_registered_model_alias("old", "champion", "1")
+    plain.transition_model_version_stage("old", "2", "Staging", False)  # and no alias: out of step
+    adopted = [told.partition(";")[0] for told in store.adopt(dry_run=False)]
+    assert adopted == ["old/1 in Production", "old/2 in Staging"]
+
+    def ask(number: int, stage: str) -> None:
+        store.transition_model_version_stage("old", str(number), stage, True)
+
+    for number, stage in ((1, "Production"), (2, "Staging")):
+        with pytest.raises(MlflowException, match="never checked"):
+            ask(number, stage)
+        monkeypatch.setenv("SLIPWAY_USER", "ci")
+        rival = evidence("d", paired=(1, evidence("d").digest) if number == 2 else None)
+        store.set_model_version_tag("old", str(number), ModelVersionTag("slipway.evidence", rival.dump()))
+        monkeypatch.setenv("SLIPWAY_USER", "bo")
+        store.set_model_version_tag("old", str(number), ModelVersionTag("slipway.approval", "fine"))
+        ask(number, stage)
+        ask(number, stage)
+    assert store.get_model_version("old", 2).aliases == ["challenger"]
+    assert [entry.version for entry in store.said_of("old") if entry.kind is Kind.MOVED] == [1, 2, 1, 2]

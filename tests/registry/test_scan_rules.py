@@ -304,3 +304,37 @@ def test_what_is_not_known_to_be_harmless_is_named(part: dict[str, Any], told: s
 def test_a_node_is_known_by_its_loader_and_its_type(loader: str, module: str, name: str, told: str | None) -> None:
     node = {"__loader__": loader, "__module__": module, "__class__": name}
     assert list(scan_skops.findings({"content": {"a": [node]}, "protocol": 1})) == ([told] if told else [])
+
+
+def node(loader: str, module: str, name: str) -> list[str]:
+    return list(scan_skops.findings({"__loader__": loader, "__module__": module, "__class__": name}))
+
+
+def test_numpys_and_sklearns_doors_to_files_code_and_the_network_are_closed() -> None:
+    doors = ("load", "fromfile", "loadtxt", "genfromtxt", "memmap", "save", "savez", "savetxt", "frompyfunc",
+             "vectorize", "apply_along_axis", "apply_over_axes", "fromregex", "DataSource")
+    for name in doors:
+        assert node("FunctionNode", "numpy", name) == [f"calls numpy.{name}"]
+    for module in ("sklearn.datasets", "sklearn.externals", "sklearn.utils._testing", "sklearn.utils._joblib",
+                   "numpy.f2py", "numpy.testing", "numpy.ctypeslib", "numpy.distutils", "scipy.io", "scipy.datasets"):
+        for within in (module, f"{module}.deeper"):
+            assert node("ObjectNode", within, "x") == [f"holds the custom object {within}.x"]
+
+
+def test_every_plain_value_that_skops_writes_is_no_finding() -> None:
+    for name in ("bool", "bytearray", "bytes", "complex", "dict", "float", "frozenset", "int", "list", "object", "set",
+                 "slice", "str", "tuple", "range", "NoneType"):
+        assert node("TypeNode", "builtins", name) == []
+    for name in ("eval", "exec", "open", "getattr", "__import__", "compile"):
+        assert node("TypeNode", "builtins", name) == [f"holds the custom object builtins.{name}"]
+    for loader in ("Dict", "DefaultDict", "List", "Tuple", "Set", "Json", "Bytes", "Bytearray", "Slice", "Cached",
+                   "NdArray", "MaskedArray", "SparseMatrix", "RandomState", "RandomGenerator", "DType",
+                   "DatetimeTimedelta", "Object", "Type", "Tree", "Loss", "SGD", "QuadTree", "Reduce"):
+        assert node(f"{loader}Node", "numpy", "x") == []
+
+
+def test_a_loader_of_the_models_own_is_found_and_xgboosts_numbers_are_not(tmp_path: Path) -> None:
+    (tmp_path / "MLmodel").write_text("flavors: {python_function: {loader_module: mine}}")
+    assert harms(tmp_path / "MLmodel") == ("is loaded by mine, which runs the model's own code",)
+    (tmp_path / "model.ubj").write_bytes(b"{L\x00")
+    assert harms(tmp_path / "model.ubj") == ()
