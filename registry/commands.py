@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from registry.words import Outcome, Stage
 if TYPE_CHECKING:
     from registry.words import Evidence, ModelVersion
 
+_STAGES = (Stage.STAGING.value, Stage.PRODUCTION.value)
 _MARKS = {Outcome.PASSED: "passed", Outcome.FAILED: "FAILED", Outcome.UNKNOWN: "unknown"}
 
 
@@ -30,8 +32,28 @@ class Reference(click.ParamType[tuple[str, int]]):
         """Split it into a name and a number."""
         model, _, number = value.rpartition("/")
         if not model or not number.isdecimal() or not int(number):
-            self.fail(f"{value!r} is no MODEL/VERSION; wanted for example images/3", param, ctx)
+            step = f"slipway history {value.partition('/')[0] or 'MODEL'}"
+            self.fail(f"{value!r} is no MODEL/VERSION; wanted for example images/3. Next: {step}", param, ctx)
         return model, int(number)
+
+
+class StageName(click.ParamType[str]):
+    """A stage that a version is promoted to, in upper or lower case."""
+
+    name = "[Staging|Production]"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The stage as MLflow spells it."""
+        stage = value.capitalize()
+        if stage not in _STAGES:
+            near = get_close_matches(stage, _STAGES, 1, 0.3)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            self.fail(f"{value!r} is no stage to promote to; wanted Staging or Production{meant}", param, ctx)
+        return stage
+
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:
+        """Which stages are there?"""
+        return "wanted --to Staging or --to Production"
 
 
 reference = click.argument("version", type=Reference(), metavar="MODEL/VERSION")
@@ -175,7 +197,7 @@ def _say(found: ModelVersion, key: str, comment: str) -> str:
 
 @click.command(epilog="Example: slipway promote images/3 --to Production")
 @reference
-@click.option("--to", "stage", required=True, type=click.Choice(["Staging", "Production"], case_sensitive=False))
+@click.option("--to", "stage", required=True, type=StageName(), metavar="[Staging|Production]")
 @click.option("--break-glass", "reason", help="Override gates and approvals, for this reason; the ledger keeps it.")
 @as_json
 def promote(version: tuple[str, int], stage: str, reason: str | None, as_json: bool) -> None:

@@ -162,7 +162,8 @@ def break_glass(version: ModelVersion, stage: Stage, reason: str) -> ModelVersio
     try:
         asked = GlassShape(reason=reason, stage=stage.value)
     except ValidationError:
-        raise RegistryMisconfigured("breaking the glass takes a reason of at least ten characters") from None
+        raise RegistryMisconfigured("breaking the glass takes a reason of at least ten characters. "
+                                    "Next: say why, as whoever reads the ledger should know it") from None
     if _advising():
         return _advised_move(version, stage, reason)
     _tag(version, GLASS_TAG, asked.dump())

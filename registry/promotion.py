@@ -120,7 +120,8 @@ def _leaving(case: Case, rules: StageRules) -> Decision:
 def _overridden(weighed: Decision, case: Case, rules: StageRules) -> Decision:
     mover, reasons = case.mover, []
     if not mover.verified or mover.name not in rules.break_glass:
-        reasons.append(f"{mover} may not break the glass")
+        allowed = ", ".join(sorted(rules.break_glass))
+        reasons.append(f"{mover} may not break the glass ({f'{allowed}, logged in, may' if allowed else 'nobody may'})")
     if case.standing.evidence is None:
         reasons.append(NEVER_CHECKED)
     step = f"slipway check {case.subject}" if reasons == [NEVER_CHECKED] else weighed.next_step

@@ -11,6 +11,7 @@ import mlflow
 import pytest
 from click.testing import CliRunner, Result
 
+import slipway
 from registry import PromotionRefused, ReleaseMissing, Stage, commands, connect, mlflow_store, release
 from tests.registry.world import World
 
@@ -253,3 +254,21 @@ def test_what_is_out_of_step_is_named_when_it_is_adopted(world: World) -> None:
     plain.transition_model_version_stage("images", "1", "Production")
     connect()
     assert "images/1 in Production; out of step: no alias; next" in run(commands.adopt, "--dry-run").stdout
+
+
+@pytest.mark.parametrize(("command", "words", "told"), [
+    (commands.promote, ("images/1", "--to", "Prod"), "'Prod' is no stage to promote to; wanted Staging or Production; "
+                                                     "did you mean Production?"),
+    (commands.promote, ("images/1", "--to", "Archived"), "'Archived' is no stage to promote to; wanted Staging or"),
+    (commands.promote, ("images/1",), "wanted --to Staging or --to Production"),
+    (commands.check, ("images",), "'images' is no MODEL/VERSION; wanted for example images/3. Next: "),
+    (commands.check, ("images/0",), "Next: slipway history images\n"),
+    (slipway.cli, ("approv", "images/1"), "no command 'approv'; did you mean 'approve'?"),
+    (slipway.cli, ("xyz",), "no command 'xyz'. Next: slipway --help"),
+])
+def test_what_was_mistyped_is_answered_with_what_was_meant(
+    command: click.Command, words: tuple[str, ...], told: str
+) -> None:
+    done = run(command, *words)
+    assert done.exit_code == 2
+    assert told in done.stderr

@@ -186,8 +186,9 @@ def test_the_glass_breaks_only_for_those_named_logged_in_and_never_without_evide
     broken = decide(asked, named, NOW)
     assert broken
     assert broken.overridden == ("no approval (author ana does not count)",)
-    assert reasons(asked) == ("root may not break the glass",)
-    assert reasons(replace(asked, mover=Actor("root")), named) == ("root (claimed) may not break the glass",)
+    assert reasons(asked) == ("root may not break the glass (nobody may)",)
+    assert reasons(replace(asked, mover=Actor("root")), named) == (
+        "root (claimed) may not break the glass (root, logged in, may)",)
     assert reasons(replace(asked, standing=replace(asked.standing, evidence=None)), named) == ("never checked",)
 
 
