@@ -204,3 +204,25 @@ def test_only_on_its_own_host_and_of_another_process_is_a_deployer_known_to_be_g
         assert journal.may_be_alive(here.model_copy(update=update)) is alive, update
     monkeypatch.delenv("SLIPWAY_USER")
     assert journal.this_process()[0] == getpass.getuser()
+
+
+def test_a_deployer_that_is_asked_whether_it_lives_is_left_alone() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        alive = entry(1, Kind.BEGAN).model_copy(update={"host": journal.this_process()[1], "process": other.pid})
+        assert journal.may_be_alive(alive)
+        other.communicate(b"\n")
+    assert other.returncode == 0
+
+
+def test_what_was_deployed_is_what_was_done_and_the_last_of_it_serves() -> None:
+    entries = [*DEPLOYED, entry(5, Kind.BEGAN, 3), entry(6, Kind.FAILED, 3)]
+    assert [e.seq for e in journal.deployed(entries)] == [2, 4]
+    last = journal.serving(entries)
+    assert last
+    assert last.seq == 4
+    assert journal.serving(entries[:1]) is None
+
+
+def test_an_entry_with_a_key_that_nobody_knows_is_none_of_ours() -> None:
+    with pytest.raises(AwsFailed, match="k is no entry"):
+        journal.parse(entry(1, Kind.DONE).to_bytes().replace(b'"who"', b'"extra": 1, "who"'), "k", LambdaShipped)
