@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 from dataclasses import replace
@@ -15,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry import LedgerBroken, mlflow_store
-from registry.ledger import GENESIS, Draft, Entry, Kind, chained, first_bad, moment_of, stamp
+from registry.ledger import GENESIS, Draft, Entry, Kind, canonical, chained, first_bad, moment_of, stamp
 from registry.ledger_commands import ledger as command
 from registry.wire import EntryShape, read
 from registry.words import Actor
@@ -204,3 +205,23 @@ def test_a_head_without_its_key_is_a_usage_error(world: World) -> None:
     (world.folder / "head.json").write_text("{}")
     assert run("verify", "--head", str(world.folder / "head.json")).exit_code == 2
     assert isinstance(command, click.Group)
+
+
+def test_an_entry_rewritten_together_with_its_own_hash_is_seen_by_the_next() -> None:
+    drafts = [Draft(datetime(2026, 1, day, tzinfo=UTC), Kind.APPROVED, "m", 1, Actor("bo"), "{}") for day in (1, 2, 3)]
+    entries = chain(drafts)
+    forged = chained(replace(drafts[1], actor=Actor("cy")), 2, entries[0].hash)
+    assert first_bad([entries[0], forged, entries[2]], head(entries)) == "entry 3 does not follow entry 2"
+    assert first_bad([chained(drafts[0], 1, "1" * 64)], (1, "")) == "entry 1 does not follow entry 0"
+
+
+def test_the_hash_of_an_entry_is_the_same_for_good() -> None:
+    """Ledgers that were written keep holding: whoever changes how an entry is hashed breaks every one of them."""
+    said = Draft(datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC), Kind.CHECKED, "größe", 7, Actor("bo", True), '{"b":1}')
+    entry = chained(said, 1, "0" * 64)
+    text = f'[1,"2026-01-02T03:04:05.000006Z","checked","größe",7,"bo",true,"{{\\"b\\":1}}","{"0" * 64}"]'
+    assert entry.hash == hashlib.sha256(text.encode()).hexdigest()
+    assert entry.prev == GENESIS
+    assert canonical({"b": [1, "ö"], "a": None}) == '{"a":null,"b":[1,"ö"]}'
+    with pytest.raises(ValueError, match="JSON compliant"):
+        canonical(float("nan"))
