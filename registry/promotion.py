@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from registry.gates import Champion, judge, rival
 from registry.identity import NOBODY
@@ -68,7 +68,7 @@ def decide(case: Case, rules: StageRules, now: datetime) -> Decision:
         version=case.version,
         target=case.target,
         reasons=(*others, *elsewhere),
-        next_step=_next(case, evidence, bool(gate_reasons), bool(authorless))
+        next_step=_next(case, evidence, gates=bool(gate_reasons), authorless=bool(authorless), rejected=bool(rejected))
         if others or not elsewhere else _way_in(case, rules),
         verdicts=evidence.verdicts if evidence else (),
         approvals=approvals,
@@ -142,7 +142,8 @@ def _weigh_evidence(case: Case, rules: StageRules, now: datetime) -> tuple[Evide
     if evidence.at > now:
         reasons.append(f"checked {evidence.at:%Y-%m-%d %H:%M}, in the future")
     if now - evidence.at > rules.evidence_max_age:
-        reasons.append(f"checked {evidence.at:%Y-%m-%d}, longer ago than {rules.evidence_max_age.days} days")
+        reasons.append(f"checked {evidence.at:%Y-%m-%d}, longer ago than "
+                       f"{rules.evidence_max_age / timedelta(days=1):g} days")
     return evidence, tuple(reasons)
 
 
@@ -202,9 +203,12 @@ def _rejections(case: Case, rules: StageRules) -> Iterator[str]:
             yield one_line(f"rejected by {rejection.by.name}{f': {rejection.comment}' if rejection.comment else ''}")
 
 
-def _next(case: Case, evidence: Evidence | None, gates_block: bool, authorless: bool) -> str:
+def _next(case: Case, evidence: Evidence | None, *, gates: bool, authorless: bool, rejected: bool) -> str:
+    """What leads on, where these stand against it?"""
     if authorless:
         return f"register {case.model} anew through slipway"
     if evidence is not None and any(v.outcome is Outcome.FAILED for v in evidence.verdicts):
-        return f"slipway check {case.subject} shows the numbers; train a better candidate"
-    return f"slipway {'check' if gates_block else 'approve'} {case.subject}"
+        return f"slipway check {case.subject} shows what each gate found; then register a version that passes"
+    if rejected and not gates:
+        return f"check another version, or who rejected this one runs slipway approve {case.subject} --withdraw"
+    return f"slipway {'check' if gates else 'approve'} {case.subject}"

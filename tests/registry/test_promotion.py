@@ -267,6 +267,11 @@ def test_where_nobody_has_to_agree_nobodys_no_and_no_missing_author_blocks() -> 
     assert "never checked" in reasons(replace(case(), standing=replace(unchecked, authors=("ana",))))
 
 
+def test_evidence_may_be_asked_to_be_younger_than_a_day() -> None:
+    asked = checked(case([yes(BO)]), at=NOW - timedelta(hours=13))
+    assert "longer ago than 0.5 days" in reasons(asked, rules("defaults: {gates: {evidence_max_age_days: 0.5}}"))[0]
+
+
 def test_anybody_may_take_a_version_out_of_staging() -> None:
     leaving = case(target=Stage.ARCHIVED, mover=CI)
     decision = decide(leaving, rules(), NOW)
@@ -275,16 +280,19 @@ def test_anybody_may_take_a_version_out_of_staging() -> None:
 
 
 NARROW = "stages: {Production: {enter_from: [Staging]}}"
+NO = Rejection(CY, DIGEST, NOW, "", entry=4)
 POOR = (Measure("accuracy", 0.5), *GOOD.measures[1:])
 
 
 @pytest.mark.parametrize(
     ("asked", "policy", "step"),
     [
-        (checked(case([yes(BO)]), measures=POOR), "", "slipway check images/3 shows the numbers"),
+        (checked(case([yes(BO)]), measures=POOR), "", "slipway check images/3 shows what each gate found"),
         (checked(case([yes(BO)]), measured=None), "", "slipway check images/3"),
         (case(), "", "slipway approve images/3"),
         (replace(case(), standing=Standing(evidence=GOOD)), "", "register images anew through slipway"),
+        (replace(case([yes(BO)]), standing=replace(case([yes(BO)]).standing, rejections=(NO,))), "",
+         "check another version, or who rejected this one runs slipway approve images/3 --withdraw"),
         (replace(case(), current=Stage.NONE), NARROW, "slipway approve images/3"),
         (replace(case([yes(BO)]), current=Stage.NONE), NARROW, "slipway promote images/3 --to Staging"),
         (case([yes(BO)]), NARROW.replace("[Staging]", "[Archived]"), "ask whoever keeps policy.yaml"),
@@ -299,4 +307,4 @@ def test_a_refusal_names_the_step_that_leads_on(asked: Case, policy: str, step: 
     assert not decision
     assert decision.next_step.startswith(step)
     if decision.next_step != step:
-        assert decision.next_step == f"{step}; train a better candidate"
+        assert decision.next_step == f"{step}; then register a version that passes"
