@@ -110,7 +110,7 @@ def _service(model: str, target: Target) -> tuple[str, Sequence[Entry[Any]], InS
     """A target's name, its journal, and what serves there or why nothing does."""
     entries = target.logbook(model).history()
     try:
-        return target.name, entries, target.in_service(model, thoroughly=False)
+        return target.name, entries, target.in_service(model, thoroughly=False, entries=entries)
     except NotDeployed as error:
         return target.name, entries, error
 

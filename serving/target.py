@@ -75,8 +75,10 @@ class Target(Protocol):
     def hands(self, golden: Golden, probes: Sequence[Any] = ()) -> Hands:
         """Who runs its plans? ``probes`` are requests that a canary asks of both versions, each once."""
 
-    def in_service(self, model: str, *, thoroughly: bool) -> InService:
+    def in_service(self, model: str, *, thoroughly: bool, entries: Sequence[Entry[Any]] | None = None) -> InService:
         """What serves, and is it what was shipped? ``thoroughly`` fetches and hashes the bytes, and asks it.
+
+        ``entries`` are the journal, for who has it at hand.
 
         Raises:
             NotDeployed: nothing is in service.

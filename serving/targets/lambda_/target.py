@@ -92,10 +92,11 @@ class LambdaTarget:
         chosen = self.settings.lambda_
         return LambdaHands(self.aws, golden, Canary(chosen.takeover or CanarySettings(), probes, alarms=chosen.alarms))
 
-    def in_service(self, model: str, *, thoroughly: bool) -> InService:
+    def in_service(self, model: str, *, thoroughly: bool, entries: Sequence[Entry[Any]] | None = None) -> InService:
         """What the alias names, and whether it is what the journal says was shipped."""
         logbook = self.logbook(model)
-        service = proof.in_service(self.aws, names.function_name(self.settings, model), logbook.history())
+        known = logbook.history() if entries is None else entries
+        service = proof.in_service(self.aws, names.function_name(self.settings, model), known)
         findings = (proof.prove if thoroughly else proof.glance)(self.aws, service, logbook.bucket)
         place = f"{self.place(model)} -> version {service.alias.version}, {service.state.description}"
         url = service.around.url.url if service.around.url else ""

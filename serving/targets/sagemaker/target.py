@@ -87,10 +87,11 @@ class SageMakerTarget:
             raise ConfigurationInvalid("--probe is for Lambda's canary; on SageMaker alarms judge (sagemaker.alarms)")
         return SageMakerHands(self.aws, golden)
 
-    def in_service(self, model: str, *, thoroughly: bool) -> InService:
+    def in_service(self, model: str, *, thoroughly: bool, entries: Sequence[Entry[Any]] | None = None) -> InService:
         """What the endpoint serves, and whether it is what the journal says was shipped."""
         logbook = self.logbook(model)
-        service = proof.in_service(self.aws, self.place(model), logbook.history())
+        known = logbook.history() if entries is None else entries
+        service = proof.in_service(self.aws, self.place(model), known)
         findings = (proof.prove if thoroughly else proof.look)(self.aws, service, logbook.bucket)
         endpoint, shipped = service.endpoint, service.entry.shipped
         told = f"{shipped.model}/{shipped.version} {shipped.digest}" if all(f.right for f in findings) else "?"
