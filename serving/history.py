@@ -18,7 +18,7 @@ from .names import entry_key, entry_number
 # Keys after a given one, in their order, and whether there are more: one request to S3.
 Page = Callable[[str], tuple[Sequence[str], bool]]
 LAST = 999_999  # beyond it the keys are not in the numbers' order
-FIRST, MOST = 4, 64  # entries fetched together, several at a time: twice as many with every step back
+FIRST, MOST = 1, 64  # entries fetched together, several at a time: twice as many with every step back
 
 
 @dataclass(frozen=True, slots=True)
