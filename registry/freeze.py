@@ -24,10 +24,10 @@ def stored_at(location: str, served_from: str = "") -> str | None:
         return plain(parts.path)
     if parts.scheme in ("http", "https") and _ANCHOR in parts.path:
         return plain(parts.path.split(_ANCHOR, 1)[1])
-    root, place = whole(served_from), whole(location)
-    if not served_from or not f"{place}/".startswith(f"{root}/"):
+    if not served_from:
         return None
-    return place.removeprefix(root).strip("/")
+    root, place = whole(served_from), whole(location)
+    return place.removeprefix(root).strip("/") if f"{place}/".startswith(f"{root}/") else None
 
 
 def whole(location: str) -> str:

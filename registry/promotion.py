@@ -92,7 +92,8 @@ def judged(evidence: Evidence, rules: StageRules, champion: Champion | None) -> 
     """The same evidence with the verdicts that these rules give it."""
     files = [file.path for file in evidence.files]
     verdicts = judge(evidence.measures, evidence.paired, rules.gates, champion, files, evidence.measured)
-    return replace(evidence, verdicts=tuple(replace(v, reason=one_line(v.reason)) for v in verdicts))
+    told = (v if v.reason.isprintable() else replace(v, reason=one_line(v.reason)) for v in verdicts)
+    return replace(evidence, verdicts=tuple(told))
 
 
 def cannot_approve(actor: Actor, authors: tuple[str, ...], rules: StageRules) -> str | None:

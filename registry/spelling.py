@@ -17,6 +17,8 @@ _ALIKE = {ord(one): letter for letter, those in _LIKE.items() for one in those} 
 
 def one_line(text: str) -> str:
     """The same text in one line, in which nothing acts: line ends, escapes and marks of direction are spelled out."""
+    if text.isprintable():  # nearly all are
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
