@@ -7,12 +7,12 @@ what serves, begun and done, with the reason `journal.PRUNE`. Killed, it is fini
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
+from .at_once import at_once
 from .aws import Aws
 from .errors import NotDeployed, Refused
 from .execution import Hands, Report
@@ -22,9 +22,7 @@ from .names import release_prefix
 from .plan import AbortUpload, Begin, DeleteObjects, Done, Step
 from .target import Prunable, Target
 
-T = TypeVar("T")
 Journals = Mapping[str, Sequence[Entry[Any]]]
-AT_ONCE = 8  # models asked about at a time; a client keeps ten connections (botocore 1.43, max_pool_connections)
 # A deploy goes on with its own upload that was cut off, and takes hours at most.
 GIVEN_UP = timedelta(days=1)
 
@@ -69,10 +67,11 @@ def plan(
         Refused: somebody is deploying the model that was named, or was interrupted.
     """
     targets = {name: open_target(name) for name in sorted({t for found in models.values() for t in found})}
-    asked = _Asked(aws, keep, now, looked)
+    asked = _Asked(aws, keep, now)
     journals: dict[str, dict[str, Sequence[Entry[Any]]]] = {}
     skipped = []
-    for model, read in asked.each(models, lambda model: _journals(model, models[model], targets)):
+    reads = at_once(lambda model: _journals(model, models[model], targets), models, looked)
+    for model, read in zip(models, reads, strict=True):
         if isinstance(read, dict):
             journals[model] = read
         elif named:
@@ -81,8 +80,8 @@ def plan(
             skipped.append(str(read))
     own = {name: target.leftovers({m: j[name] for m, j in journals.items() if name in j}, keep)
            for name, target in targets.items() if isinstance(target, Prunable)}
-    removals = [r for _, found in asked.each(journals, lambda m: _of_model(asked, m, journals[m], targets, own))
-                for r in found]
+    going = at_once(lambda model: _of_model(asked, model, journals[model], targets, own), journals, looked)
+    removals = [removal for found in going for removal in found]
     return Pruning(tuple(removals), tuple(skipped))
 
 
@@ -138,17 +137,6 @@ class _Asked:
     aws: Aws
     keep: int
     now: datetime
-    looked: Callable[[], None]
-
-    def each(self, models: Iterable[str], ask: Callable[[str], T]) -> Iterator[tuple[str, T]]:
-        """What is known of each model, in their order? Several are asked at a time."""
-        def answer(model: str) -> tuple[str, T]:
-            found = model, ask(model)
-            self.looked()
-            return found
-
-        with ThreadPoolExecutor(AT_ONCE, "slipway-prune") as pool:
-            yield from pool.map(answer, models)
 
 
 def _of_model(

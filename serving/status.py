@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from .again import taken_back
+from .at_once import at_once
 from .aws import Aws
 from .config import Settings
 from .errors import NotDeployed
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from registry import Release
 
 Open = Callable[[str], Target]
-AT_ONCE = 8  # models asked about at a time; a client keeps ten connections (botocore 1.43, max_pool_connections)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +78,7 @@ def all_of(
     deployed: Mapping[str, Sequence[str]], open_target: Open, looked: Callable[[], None] = lambda: None
 ) -> list[Status]:
     """How do these models stand? Several are asked at a time; ``looked`` is called after each, from several threads."""
-    def stands(model: str) -> Status:
-        found = status_of(model, deployed[model], open_target)
-        looked()
-        return found
-
-    with ThreadPoolExecutor(AT_ONCE, "slipway-status") as pool:
-        return list(pool.map(stands, deployed))
+    return at_once(lambda model: status_of(model, deployed[model], open_target), deployed, looked)
 
 
 def status_of(model: str, targets: Sequence[str], open_target: Open) -> Status:

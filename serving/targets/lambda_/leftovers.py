@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from ...at_once import at_once
 from ...aws import Aws, FunctionState, LayerState
 from ...config import Settings
 from ...journal import Entry, is_open, kept
@@ -17,7 +17,6 @@ from .shipped import LambdaShipped
 from .steps import DeleteLayer, DeleteVersion
 
 Journals = Mapping[str, Sequence[Entry[LambdaShipped]]]
-AT_ONCE = 8  # models asked about at a time; a client keeps ten connections (botocore 1.43, max_pool_connections)
 # Whose layers are looked for beside those that are in use, so that a prune that was cut off before its layers is
 # finished: the Pythons that Lambda ever offered while there was a Slipway.
 PYTHONS, MACHINES = tuple(f"python3.{minor}" for minor in range(10, 15)), ("x86_64", "arm64")
@@ -27,9 +26,8 @@ def find(aws: Aws, settings: Settings, journals: Journals, keep: int) -> dict[st
     """By which steps goes what is left over? Layers, which models share, go last, with the last model."""
     if not journals:
         return {}
-    with ThreadPoolExecutor(AT_ONCE, "slipway-leftovers") as pool:
-        found = pool.map(lambda model: _versions(aws, settings, model, kept(journals[model], keep)), journals)
-        versions = dict(zip(journals, found, strict=True))
+    found = at_once(lambda model: _versions(aws, settings, model, kept(journals[model], keep)), journals)
+    versions = dict(zip(journals, found, strict=True))
     everything = aws.functions.everything()
     going = {(step.function, step.version) for found in versions.values() for step in found}
     steps: dict[str, list[Step]] = {model: list(found) for model, found in versions.items()}
@@ -59,9 +57,8 @@ def _others(aws: Aws, settings: Settings, journals: Journals) -> dict[str, Seque
     bucket = bucket_of(aws, settings)
     there = [model for model, targets in deployed_in(aws, bucket).items() if "lambda" in targets]
     others = [model for model in there if model not in journals]
-    with ThreadPoolExecutor(AT_ONCE, "slipway-leftovers") as pool:
-        read = pool.map(lambda model: Logbook(aws, bucket, model, "lambda", LambdaShipped).history(), others)
-        return dict(zip(others, read, strict=True))
+    read = at_once(lambda model: Logbook(aws, bucket, model, "lambda", LambdaShipped).history(), others)
+    return dict(zip(others, read, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +83,9 @@ class _Layers:
         cls, journals: Journals, keep: int, everything: Iterable[FunctionState], going: set[tuple[str, str]]
     ) -> _Layers:
         """What do these journals and functions need, once those versions are gone? Reads several journals at once."""
-        with ThreadPoolExecutor(AT_ONCE, "slipway-leftovers") as pool:
-            keeping = [entry.shipped for found in pool.map(lambda read: kept(read, keep), journals.values())
-                       for entry in found]
-            opened = [entries[-1].shipped for entries in journals.values() if is_open(entries)]
+        staying = at_once(lambda entries: kept(entries, keep), journals.values())
+        keeping = [entry.shipped for found in staying for entry in found]
+        opened = [entries[-1].shipped for entries in journals.values() if is_open(entries)]
         has = [f.configuration for f in everything] + [shipped.configuration for shipped in (*keeping, *opened)]
         return cls(
             journals,
@@ -102,9 +98,7 @@ class _Layers:
         """What goes of what there is? Only what a journal named: the rest is somebody else's."""
         kinds = sorted(self.kinds | {(python, machine) for python in PYTHONS for machine in MACHINES})
         wanted = [(names.layer_name(settings, *kind), kind[0]) for kind in kinds]
-        with ThreadPoolExecutor(AT_ONCE, "slipway-leftovers") as pool:
-            there = [layer for offer in pool.map(lambda one: aws.functions.layers(*one), wanted)
-                     for layer in offer.layers]
+        there = [layer for offer in at_once(lambda one: aws.functions.layers(*one), wanted) for layer in offer.layers]
         held = self.needed | self.opened | {layer.description for layer in there if layer.arn in self.used}
         bucket = bucket_of(aws, settings)
         zips = {key.removeprefix("layers/").removesuffix(".zip"): key for key in aws.storage.keys(bucket, "layers/")}
