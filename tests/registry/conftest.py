@@ -10,6 +10,7 @@ import mlflow
 import pytest
 
 from registry import connect
+from registry.store import GovernedStore
 from tests.conftest import told_not_rehearsed
 from tests.registry.servers import POLICY, running, running_with_logins
 from tests.registry.world import World, empty_database
@@ -26,6 +27,18 @@ def quick_checks() -> Iterator[None]:
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One migrated, empty database: migrating takes seconds, copying does not."""
     return empty_database(tmp_path_factory.mktemp("pristine") / "mlflow.db")
+
+
+@pytest.fixture
+def anas(tmp_path: Path, pristine: Path, monkeypatch: pytest.MonkeyPatch) -> GovernedStore:
+    """Ana's store in a folder of its own, with a model and no version."""
+    shutil.copy(pristine, tmp_path / "mlflow.db")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SLIPWAY_POLICY", raising=False)
+    monkeypatch.setenv("SLIPWAY_USER", "ana")
+    made = GovernedStore(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    made.create_registered_model("images")
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -4,9 +4,7 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from mlflow.entities.model_registry import ModelVersionTag, RegisteredModelTag
@@ -24,15 +22,9 @@ Say = Callable[..., None]
 
 
 @pytest.fixture
-def store(tmp_path: Path, pristine: Path, monkeypatch: pytest.MonkeyPatch) -> GovernedStore:
-    shutil.copy(pristine, tmp_path / "mlflow.db")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("SLIPWAY_POLICY", raising=False)
-    monkeypatch.setenv("SLIPWAY_USER", "ana")
-    made = GovernedStore(f"sqlite:///{tmp_path / 'mlflow.db'}")
-    made.create_registered_model("images")
-    made.create_model_version("images", "s3://bucket/one")
-    return made
+def store(anas: GovernedStore) -> GovernedStore:
+    anas.create_model_version("images", "s3://bucket/one")
+    return anas
 
 
 @pytest.fixture

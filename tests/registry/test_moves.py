@@ -4,9 +4,6 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-
 import pytest
 from mlflow.entities.model_registry import ModelVersionTag
 from mlflow.exceptions import MlflowException
@@ -18,22 +15,16 @@ from tests.registry.saying import evidence
 
 
 @pytest.fixture
-def store(tmp_path: Path, pristine: Path, monkeypatch: pytest.MonkeyPatch) -> GovernedStore:
+def store(anas: GovernedStore, monkeypatch: pytest.MonkeyPatch) -> GovernedStore:
     """Ana's three versions, each checked by ci and approved by bo."""
-    shutil.copy(pristine, tmp_path / "mlflow.db")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("SLIPWAY_POLICY", raising=False)
-    monkeypatch.setenv("SLIPWAY_USER", "ana")
-    made = GovernedStore(f"sqlite:///{tmp_path / 'mlflow.db'}")
-    made.create_registered_model("images")
     for number, letter in enumerate("abc", 1):
-        made.create_model_version("images", f"s3://bucket/{letter}")
+        anas.create_model_version("images", f"s3://bucket/{letter}")
         monkeypatch.setenv("SLIPWAY_USER", "ci")
-        made.set_model_version_tag("images", number, ModelVersionTag("slipway.evidence", evidence(letter).dump()))
+        anas.set_model_version_tag("images", number, ModelVersionTag("slipway.evidence", evidence(letter).dump()))
         monkeypatch.setenv("SLIPWAY_USER", "bo")
-        made.set_model_version_tag("images", number, ModelVersionTag("slipway.approval", "fine"))
+        anas.set_model_version_tag("images", number, ModelVersionTag("slipway.approval", "fine"))
         monkeypatch.setenv("SLIPWAY_USER", "ana")
-    return made
+    return anas
 
 
 def move(store: GovernedStore, number: int, stage: str) -> list[str]:

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -29,7 +29,10 @@ from serving.runtime.server.settings import Settings
 from serving.runtime.server.tally import SharedCounts, Tally
 from serving.runtime.server.workers import DEATHS
 
-from .small import EXAMPLES, ServerFront, bundle_of, server
+from .small import EXAMPLES, ServerFront, server
+from .test_server import folder, front
+
+__all__ = ["folder", "front"]  # fixtures
 
 BODY = b'{"instances": [[1, 2, 3, 4]]}'
 POST = b"POST /invocations HTTP/1.1\r\nHost: x\r\n"
@@ -40,17 +43,6 @@ ASK = POST + SIZED + b"\r\n" + BODY
 PING = b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
 LAST = b"GET /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"  # its 404 shows that all before it is answered
 JAVA = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAA\r\n"
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return bundle_of("rows", tmp_path_factory.mktemp("rows") / "bundle")
-
-
-@pytest.fixture(scope="module")
-def front(folder: Path) -> Iterator[ServerFront]:
-    with server(folder) as (front, _):
-        yield front
 
 
 def statuses(said: bytes) -> list[int]:
